@@ -1,0 +1,401 @@
+"""Measure each invocation of an Azure Functions app, log it, show it in the HTTP response.
+
+A worker extension: it follows, name for name, the tutorial "Develop Python worker extensions for
+Azure Functions", https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
+"""
+
+import codecs
+import functools
+import inspect
+import logging
+import os
+import re
+import sys
+import threading
+import traceback
+import warnings
+import weakref
+from time import perf_counter
+from typing import Any, Callable, Dict, Optional, Tuple, TypeVar, cast
+
+from azure.functions import AppExtensionBase, Context, HttpResponse
+
+if sys.version_info >= (3, 8):
+    from typing import Protocol
+else:
+    Protocol = object
+
+__all__ = ["TimerExtension"]
+
+# The app setting that makes the worker call extension hooks, and the values that it reads as on
+# and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
+_APP_SETTING = "PYTHON_ENABLE_WORKER_EXTENSIONS"
+_ON = {"1", "true", "t", "yes", "y"}
+_OFF = {"0", "false", "f", "no", "n"}
+
+# A response of one of these statuses has no body (https://www.rfc-editor.org/rfc/rfc9110#section-15),
+# and the host fails one that has; a 206 has the part of one that its headers describe.
+_FIXED_BODY_STATUSES = {*range(100, 200), 204, 205, 206, 304}
+
+# Each of these describes the very bytes of the body: longer, they would no longer be what it says.
+_BODY_DESCRIBING_HEADERS = {
+    "content-encoding",
+    "content-range",
+    "content-md5",
+    "digest",
+    "content-digest",
+    "repr-digest",
+}
+
+_CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
+
+# What an HTTP token, and so a name in Server-Timing, is not made of:
+# https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
+_NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+
+# HttpResponse has no public way to set its body; every version of the SDK keeps it here.
+_BODY = "_HttpResponse__body"
+
+# How many starts are kept that no running invocation is known to need; see _forget_failed.
+_SPARE_STARTS = 5000
+
+# One response object may be returned by many invocations at a time, on as many threads.
+_response_lock = threading.RLock()
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+_T = TypeVar("_T")
+
+
+class _InfoLogger(Protocol):
+    @property
+    def info(self) -> Callable[[str], object]: ...
+
+
+class TimerExtension(AppExtensionBase):
+    """Logs how long each invocation takes, and can show it in the HTTP response.
+
+    Importing it is all that a function app needs for the log lines; ``configure()`` sets the
+    options. The worker calls the hooks on Python 3.7 to 3.12, where the app setting
+    ``PYTHON_ENABLE_WORKER_EXTENSIONS`` is ``1``; the ``timed`` decorator works everywhere.
+
+    Times are in seconds, by a clock that never runs backwards. Neither the hooks nor the decorator
+    ever raise: should a logger or a response fail, its traceback goes to stderr.
+
+    https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
+    """
+
+    # The configuration; configure() says what each is. An app that never calls it has these.
+    append_to_http_response: bool = False
+    logger: Optional[_InfoLogger] = None
+    server_timing_header: bool = False
+
+    # Invocation id -> start, from the pre hook to the post hook.
+    start_timestamps: Dict[str, float]
+
+    # Invocation id -> what gives its context for as long as the worker holds that.
+    _contexts: Dict[str, Callable[[], Optional[object]]]
+    _forget_at: int
+
+    @classmethod
+    def init(cls) -> None:
+        """Called by the SDK, once, when the app imports the extension."""
+        cls.start_timestamps = {}
+        cls._contexts = {}
+        cls._forget_at = 2 * _SPARE_STARTS
+
+    @classmethod
+    def configure(
+        cls,
+        *args: object,
+        append_to_http_response: bool = False,
+        logger: Optional[_InfoLogger] = None,
+        server_timing_header: bool = False,
+        **kwargs: object,
+    ) -> None:
+        """Set every option; call it where the app imports the extension.
+
+        Each call states the whole configuration: an option not given is at its default.
+
+        Parameters
+        ----------
+        append_to_http_response : bool, default False
+            Lengthen the body of an ``azure.functions.HttpResponse`` by
+            `` (TimeElapsed: <seconds> sec)``, in the response's charset. A response whose body must
+            not change stays as it is: one of status 1xx, 204, 205, 206 or 304, one with a
+            ``Content-Encoding``, ``Content-Range`` or digest header, and one whose body is not text
+            in its charset. (A UTF-8 body is lengthened whatever its bytes.)
+        logger : logging.Logger, default None
+            Where the log lines go: a logger, or any object with a callable ``info(message)``.
+            With ``logging.getLogger("timer")`` they are user logs, which reach Application Insights
+            under their invocation. By default the hooks write to the worker's own logger, which
+            never does, and decorated functions to ``python_worker_extension_timer``.
+        server_timing_header : bool, default False
+            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of an
+            ``azure.functions.HttpResponse``, behind what the function put there itself. Browsers
+            show it beside the request: https://www.w3.org/TR/server-timing/
+
+        Raises
+        ------
+        TypeError
+            An option is not of its type; the configuration is then as it was.
+
+        Warns
+        -----
+        UserWarning
+            An argument is none of the above. It has no effect.
+        RuntimeWarning
+            The worker that runs the app will not call the hooks; the warning says what to do.
+
+        https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
+        """
+        for option, value in (
+            ("append_to_http_response", append_to_http_response),
+            ("server_timing_header", server_timing_header),
+        ):
+            if not isinstance(value, bool):
+                raise TypeError(f"{option} must be True or False, not {value!r}")
+        if logger is not None and not callable(getattr(logger, "info", None)):
+            raise TypeError(f"logger must be a logger, with a callable info(message), not {logger!r}")
+
+        cls.append_to_http_response = append_to_http_response
+        cls.logger = logger
+        cls.server_timing_header = server_timing_header
+
+        # The SDK's contract is that any argument is accepted, yet a misspelt one must not vanish.
+        # Warnings, not log lines: the host drops what is logged while an app is being imported.
+        unknown = [repr(arg) for arg in args] + list(kwargs)
+        if unknown:
+            warnings.warn(
+                f"TimerExtension.configure() does not know {', '.join(unknown)}; its options are "
+                "append_to_http_response, logger and server_timing_header, given by name",
+                stacklevel=2,
+            )
+        if "FUNCTIONS_WORKER_RUNTIME" in os.environ and not _worker_calls_hooks():
+            warnings.warn(
+                "Python 3.13 and later call no extension hooks: only functions decorated with "
+                "@TimerExtension.timed are timed"
+                if sys.version_info >= (3, 13)
+                else f"The worker calls no extension hooks, since the app setting {_APP_SETTING} is "
+                f"{os.environ.get(_APP_SETTING, 'missing')}: set {_APP_SETTING}=1, or only "
+                "functions decorated with @TimerExtension.timed are timed",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    @classmethod
+    def pre_invocation_app_level(
+        cls,
+        logger: logging.Logger,
+        context: Context,
+        func_args: Optional[Dict[str, object]] = None,
+        *args: object,
+        **kwargs: object,
+    ) -> None:
+        """Called by the worker before each invocation: logs that it starts, and notes when."""
+        cls._contexts[context.invocation_id] = _weak_reference(context)
+        if len(cls._contexts) >= cls._forget_at:
+            cls._forget_failed()
+        cls.start_timestamps[context.invocation_id] = cls._start(logger, context.function_name)
+
+    @classmethod
+    def post_invocation_app_level(
+        cls,
+        logger: logging.Logger,
+        context: Context,
+        func_args: Optional[Dict[str, object]] = None,
+        func_ret: Optional[object] = None,
+        *args: object,
+        **kwargs: object,
+    ) -> None:
+        """Called by the worker after each invocation that returned: reports the elapsed time."""
+        end = perf_counter()
+        cls._contexts.pop(context.invocation_id, None)
+        start = cls.start_timestamps.pop(context.invocation_id, None)
+        if start is not None:
+            cls._report(logger, context.function_name, end - start, func_ret)
+
+    @classmethod
+    def timed(cls, function: _Function) -> _Function:
+        """Time one function, on every Python: the decorator for where no hooks run.
+
+        It reports as the hooks do, by the same options, and logs the time of a function that raises
+        too. Where the worker calls the hooks it returns the function as it is, so that nothing is
+        timed twice. It goes right above the ``def``, below the trigger's decorator::
+
+            @app.route(route="hello")
+            @TimerExtension.timed
+            def hello(req: func.HttpRequest) -> func.HttpResponse:
+                return func.HttpResponse("Hello!")
+
+        Parameters
+        ----------
+        function : function
+            A function of the app, sync or async. Where it takes ``context``, the invocation goes by
+            ``context.function_name``, else by the function's own name.
+
+        Returns
+        -------
+        function
+            One that the worker, and a type checker, take for the same: the signature, the type
+            hints, the file and the kind (sync or async) are the function's own.
+
+        Raises
+        ------
+        TypeError
+            It is not a function, as what a trigger decorator returns.
+
+        https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
+        """
+        if not inspect.isfunction(function):
+            raise TypeError(
+                "@TimerExtension.timed goes right above the def, below @app.route(...) and any other "
+                f"decorator of the SDK: it takes a function, not {type(function).__name__}"
+            )
+        if _worker_calls_hooks():
+            return cast(_Function, function)
+
+        own_logger = logging.getLogger(__name__)
+        code = function.__code__
+        parameters = code.co_varnames[: code.co_argcount]
+
+        def begin(args: Any, kwargs: Any) -> Tuple[str, float]:
+            context = dict(zip(parameters, args), **kwargs).get("context")
+            name = getattr(context, "function_name", function.__name__)
+            return name, cls._start(own_logger, name)
+
+        def call(*args: Any, **kwargs: Any) -> object:
+            name, start = begin(args, kwargs)
+            func_ret = None
+            try:
+                func_ret = function(*args, **kwargs)
+                return func_ret
+            finally:
+                cls._report(own_logger, name, perf_counter() - start, func_ret)
+
+        async def call_async(*args: Any, **kwargs: Any) -> object:
+            name, start = begin(args, kwargs)
+            func_ret = None
+            try:
+                func_ret = await function(*args, **kwargs)
+                return func_ret
+            finally:
+                cls._report(own_logger, name, perf_counter() - start, func_ret)
+
+        # The worker takes context.function_directory from the file that the function was compiled
+        # from (inspect.getfile), which nothing can set on all of Python 3.7 to 3.14. So the wrapper
+        # is compiled as of that file, on the line of the function, where tracebacks show it.
+        if inspect.iscoroutinefunction(function):
+            source = "async def wrapper(*args, **kwargs): return await call(*args, **kwargs)"
+            namespace: Dict[str, Any] = {"call": call_async}
+        else:
+            source = "def wrapper(*args, **kwargs): return call(*args, **kwargs)"
+            namespace = {"call": call}
+        lines_before = "\n" * (code.co_firstlineno - 1)
+        exec(compile(lines_before + source, code.co_filename, "exec"), namespace)
+        return cast(_Function, functools.wraps(function)(namespace["wrapper"]))
+
+    @classmethod
+    def _start(cls, logger: _InfoLogger, function_name: str) -> float:
+        try:
+            cls._log(logger, f"Recording start time of {function_name}")
+        except Exception:
+            traceback.print_exc()
+        return perf_counter()
+
+    @classmethod
+    def _report(
+        cls, logger: _InfoLogger, function_name: str, elapsed: float, func_ret: object
+    ) -> None:
+        try:
+            sec = str(elapsed)
+            cls._log(logger, f"Time taken to execute {function_name} is {sec} sec")
+            if not (cls.append_to_http_response or cls.server_timing_header):
+                return
+            if isinstance(func_ret, HttpResponse):
+                with _response_lock:
+                    if cls.append_to_http_response:
+                        _lengthen_body(func_ret, f" (TimeElapsed: {sec} sec)")
+                    if cls.server_timing_header:
+                        _add_server_timing(func_ret, function_name, elapsed)
+        except Exception:
+            traceback.print_exc()
+
+    @classmethod
+    def _log(cls, logger: _InfoLogger, message: str) -> None:
+        (logger if cls.logger is None else cls.logger).info(message)
+
+    @classmethod
+    def _forget_failed(cls) -> None:
+        """Drop the starts of invocations that raised, for which the worker calls no post hook.
+
+        The worker lets go of the context of such an invocation, and holds that of one that runs.
+        Some contexts cannot tell, since nothing can refer to them weakly or a test dropped them, so
+        the newest of those stay.
+        """
+        # A copy, made in one step: other threads go on adding and removing.
+        contexts = cls._contexts.copy()
+        gone = [invocation_id for invocation_id, held in contexts.items() if held() is None]
+        for invocation_id in gone[:-_SPARE_STARTS]:
+            cls._contexts.pop(invocation_id, None)
+            cls.start_timestamps.pop(invocation_id, None)
+        cls._forget_at = len(cls._contexts) + _SPARE_STARTS
+
+
+def _worker_calls_hooks() -> bool:
+    """The worker's own rule; nothing else tells an extension whether its hooks will run."""
+    setting = os.environ.get(_APP_SETTING, "").strip().lower()
+    if sys.version_info >= (3, 13):
+        return False
+    if sys.version_info[:2] == (3, 9):
+        return setting not in _OFF
+    return setting in _ON
+
+
+def _weak_reference(context: object) -> Callable[[], Optional[object]]:
+    try:
+        return weakref.ref(context)
+    except TypeError:  # a SimpleNamespace, say
+        return lambda: None
+
+
+def _lengthen_body(response: HttpResponse, suffix: str) -> None:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    if int(response.status_code) in _FIXED_BODY_STATUSES:
+        return
+    if not _BODY_DESCRIBING_HEADERS.isdisjoint(headers):
+        return
+    # The host sends a Content-Type header that the function set, not the response's own charset.
+    parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
+    charset = parameter.group(1) if parameter else response.charset
+    given = _given(response, "_timed_body", response.get_body())
+    try:
+        if codecs.lookup(charset).name == "utf-8":
+            body = given + suffix.encode()
+        else:
+            # By way of the text, so that a byte-order mark stands at the start alone.
+            body = (given.decode(charset) + suffix).encode(charset)
+    except (LookupError, ValueError):  # no such charset, or a body that is not text in it
+        return
+    vars(response)["_timed_body"] = given, body
+    setattr(response, _BODY, body)
+    if "content-length" in headers:
+        response.headers["Content-Length"] = str(len(body))
+
+
+def _add_server_timing(response: HttpResponse, function_name: str, elapsed: float) -> None:
+    # All in one header, since the worker sends one of a name.
+    now = ", ".join(v for name, v in response.headers.items() if name.lower() == "server-timing")
+    given = _given(response, "_timed_header", now)
+    entry = f"{_NOT_TOKEN.sub('_', function_name)};dur={elapsed * 1000:.3f}"
+    header = f"{given}, {entry}" if given else entry
+    vars(response)["_timed_header"] = given, header
+    response.headers["Server-Timing"] = header
+
+
+def _given(response: HttpResponse, attribute: str, now: _T) -> _T:
+    """What the function put there, where ``now`` is what an earlier invocation left.
+
+    Apps return one response object again and again; each has to show its latest time alone.
+    """
+    given, ours = vars(response).get(attribute, (now, now))
+    return given if now == ours else now

@@ -1,0 +1,434 @@
+"""A stand-in for ``func start``, for where Azure Functions Core Tools are not installed.
+
+    python tests/local_host.py [APP] [--port 7071] [--once]
+
+It serves the HTTP-triggered functions of APP, a folder with a function app of the v1 or the v2
+programming model, calls its worker extensions as the Python worker does, and refuses the responses
+that the Functions host refuses. It knows HTTP triggers, HTTP responses and ``context``; no other
+binding, no keys, no route constraints.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import contextvars
+import functools
+import http.client
+import http.server
+import importlib
+import inspect
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+import types
+import urllib.parse
+import uuid
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+import azure.functions
+
+# What an HTTP trigger without methods answers.
+ALL_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+
+# Hooks of an application-level extension, and of a function-level one, in the worker's order.
+LOAD_HOOKS = ("post_function_load", "post_function_load_app_level")
+PRE_HOOKS = ("pre_invocation_app_level", "pre_invocation")
+POST_HOOKS = ("post_invocation", "post_invocation_app_level")
+
+# Loggers below these are the system's; all others are the user's.
+SYSTEM_LOGGERS = ("azure_functions_worker", "azure.functions", "local_host")
+
+ROUTE_PARAMETER = re.compile(r"(/?)\{(\*{0,2})(\w+)[^{}?]*(\??)\}")
+
+logger = logging.getLogger("local_host")
+
+current_invocation = contextvars.ContextVar("current_invocation", default=None)
+
+
+class StartError(Exception):
+    """Why the host cannot start, in one line."""
+
+
+class HttpFunction(NamedTuple):
+    """An HTTP-triggered function, whichever programming model declared it."""
+
+    name: str
+    function: Callable[..., Any]
+    route: str
+    methods: Tuple[str, ...] = ALL_METHODS
+    parameter: str = "req"
+    directory: str = ""
+
+
+class Context:
+    """What the worker hands to hooks, and to functions that take ``context``."""
+
+    def __init__(self, function: HttpFunction) -> None:
+        self.invocation_id = str(uuid.uuid4())
+        self.function_name = function.name
+        self.function_directory = function.directory
+
+
+class LocalHost:
+    """Serves functions on 127.0.0.1 inside a ``with`` block; port 0 is any free one."""
+
+    def __init__(self, functions: Iterable[HttpFunction], prefix: str = "api", port: int = 0) -> None:
+        self.prefix = prefix.strip("/")
+        # As in ASP.NET routing, a literal route comes before one with parameters.
+        self.functions = sorted(functions, key=lambda function: function.route.count("{"))
+        self.patterns = [route_pattern(self.path(function)) for function in self.functions]
+        self.loop = asyncio.new_event_loop()
+        try:
+            self.server = Server(("127.0.0.1", port), functools.partial(RequestHandler, self))
+        except OSError as error:
+            self.loop.close()
+            raise StartError(f"cannot listen on port {port}: {error.strerror}; try another --port")
+        self.port = self.server.server_address[1]
+        self.url = f"http://localhost:{self.port}"
+        self.threads = [
+            threading.Thread(target=self.loop.run_forever, daemon=True),
+            threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True),
+        ]
+
+    def __enter__(self) -> "LocalHost":
+        for function in self.functions:
+            name, directory = function.name, function.directory
+            call_hooks(LOAD_HOOKS, name, lambda hook, _: hook(name, directory))
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        for thread in self.threads:
+            thread.join()
+        self.loop.close()
+
+    def path(self, function: HttpFunction) -> str:
+        return "/" + "/".join(part for part in (self.prefix, function.route.strip("/")) if part)
+
+    def find(self, method: str, path: str) -> Tuple[Optional[HttpFunction], Dict[str, str], List[str]]:
+        """The function that answers, its route parameters, and all methods that the path has."""
+        allowed: List[str] = []
+        for function, pattern in zip(self.functions, self.patterns):
+            match = pattern.fullmatch(path)
+            if match and method in function.methods:
+                params = {name: value for name, value in match.groupdict().items() if value}
+                return function, params, []
+            if match:
+                allowed += function.methods
+        return None, {}, allowed
+
+    def invoke(self, function: HttpFunction, request: azure.functions.HttpRequest) -> object:
+        """What the function returns, or raises: on this thread, or on the one event loop."""
+        context = Context(function)
+        args = {function.parameter: request}
+        if "context" in inspect.signature(function.function).parameters:
+            args["context"] = context
+        if inspect.iscoroutinefunction(function.function):
+            invocation = invoke_async(function, context, args)
+            return asyncio.run_coroutine_threadsafe(invocation, self.loop).result()
+        return invoke_sync(function, context, args)
+
+
+def invoke_sync(function: HttpFunction, context: Context, args: Dict[str, object]) -> object:
+    token = current_invocation.set(context.invocation_id)
+    try:
+        call_invocation_hooks(PRE_HOOKS, context, args)
+        func_ret = function.function(**args)
+        call_invocation_hooks(POST_HOOKS, context, args, func_ret)
+        return func_ret
+    finally:
+        current_invocation.reset(token)
+
+
+async def invoke_async(function: HttpFunction, context: Context, args: Dict[str, object]) -> object:
+    current_invocation.set(context.invocation_id)  # of this task alone
+    call_invocation_hooks(PRE_HOOKS, context, args)
+    func_ret = await function.function(**args)
+    call_invocation_hooks(POST_HOOKS, context, args, func_ret)
+    return func_ret
+
+
+def call_invocation_hooks(hook_names: Iterable[str], context: Context, *args: object) -> None:
+    call_hooks(hook_names, context.function_name, lambda hook, log: hook(log, context, *args))
+
+
+def call_hooks(hook_names: Iterable[str], function_name: str, call: Callable[..., None]) -> None:
+    """Call each registered hook of these names; one that raises is logged, and no more."""
+    if not worker_calls_hooks():
+        return
+    meta = azure.functions.ExtensionMeta
+    levels = meta.get_application_hooks(), meta.get_function_hooks(function_name)
+    for hook_name in hook_names:
+        for level in levels:
+            for extension in getattr(level, hook_name, ()):
+                log = logging.getLogger(f"azure_functions_worker.extension.{extension.ext_name}")
+                try:
+                    call(extension.ext_impl, log)
+                except Exception as error:
+                    log.error(error, exc_info=True)
+
+
+def worker_calls_hooks() -> bool:
+    if sys.version_info >= (3, 13):
+        return False
+    setting = os.environ.get("PYTHON_ENABLE_WORKER_EXTENSIONS", "").strip().lower()
+    if sys.version_info[:2] == (3, 9):
+        return setting not in ("0", "false", "f", "no", "n")
+    return setting in ("1", "true", "t", "yes", "y")
+
+
+class Server(http.server.ThreadingHTTPServer):
+    # On Windows it would let two hosts listen on one port.
+    allow_reuse_address = sys.platform != "win32"
+    # The default queue of 5 refuses a burst of requests.
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        logger.error("request failed: %s", sys.exc_info()[1])
+
+
+class RequestHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, host: LocalHost, *args: Any) -> None:
+        self.host = host
+        super().__init__(*args)
+
+    def log_message(self, *args: object) -> None:
+        """Requests are not logged; the functions' own lines are what one wants to see."""
+
+    def handle_request(self) -> None:
+        url = urllib.parse.urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        function, route_params, allowed = self.host.find(
+            self.command, urllib.parse.unquote(url.path)
+        )
+        if function is None and allowed:
+            self.answer(405, [("Allow", ", ".join(sorted(set(allowed))))])
+            return
+        if function is None:
+            self.answer(404)
+            return
+        request = azure.functions.HttpRequest(
+            method=self.command,
+            url=f"{self.host.url}{self.path}",
+            headers=dict(self.headers.items()),
+            params=dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True)),
+            route_params=route_params,
+            body=body,
+        )
+        try:
+            status, headers, content = read_response(self.host.invoke(function, request))
+            refuse(status, headers, content, head=self.command == "HEAD")
+        except Exception as error:
+            logger.error("%s failed: %s", function.name, error, exc_info=True)
+            self.answer(500)
+        else:
+            self.answer(status, headers, content)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = handle_request
+
+    def answer(
+        self, status: int, headers: Iterable[Tuple[str, str]] = (), body: bytes = b""
+    ) -> None:
+        self.send_response_only(status)
+        names = set()
+        for name, value in headers:
+            names.add(name.lower())
+            self.send_header(name, value)
+        if "content-length" not in names and allows_body(status):
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def read_response(func_ret: object) -> Tuple[int, List[Tuple[str, str]], bytes]:
+    """Status, headers and body of what a function returned."""
+    if isinstance(func_ret, str):
+        func_ret = azure.functions.HttpResponse(func_ret)
+    if not isinstance(func_ret, azure.functions.HttpResponse):
+        raise TypeError(f"a function returned {type(func_ret).__name__}, not HttpResponse or str")
+    headers = [(name, str(value)) for name, value in func_ret.headers.items()]
+    if "content-type" not in {name.lower() for name, _ in headers}:
+        headers.append(("Content-Type", f"{func_ret.mimetype}; charset={func_ret.charset}"))
+    return int(func_ret.status_code), headers, func_ret.get_body()
+
+
+def refuse(status: int, headers: List[Tuple[str, str]], body: bytes, head: bool) -> None:
+    """Raise what the host's web server raises, and the client sees as 500."""
+    if body and not allows_body(status):
+        raise ValueError(f"a response of status {status} has no body, this one has {len(body)} bytes")
+    if head or status == 304:  # there it is the length of what is not sent
+        return
+    for name, value in headers:
+        if name.lower() == "content-length" and value != str(len(body)):
+            raise ValueError(f"Content-Length is {value}, the body has {len(body)} bytes")
+
+
+def allows_body(status: int) -> bool:
+    return status >= 200 and status not in (204, 205, 304)
+
+
+def route_pattern(path: str) -> "re.Pattern[str]":
+    """A route template of ASP.NET as a regular expression; constraints are passed over."""
+    pattern, end = "", 0
+    for match in ROUTE_PARAMETER.finditer(path):
+        slash, star, name, optional = match.groups()
+        value = f"{slash}(?P<{name}>{'.*' if star else '[^/]+'})"
+        pattern += re.escape(path[end : match.start()])
+        pattern += f"(?:{value})?" if star or optional else value
+        end = match.end()
+    return re.compile(pattern + re.escape(path[end:]) + "/?", re.IGNORECASE)
+
+
+def load_app(app: Path) -> Tuple[List[HttpFunction], str]:
+    """Import the app, with its settings in the environment: its HTTP functions and route prefix."""
+    definitions = sorted(app.glob("*/function.json"))
+    is_v2 = (app / "function_app.py").is_file()
+    if not is_v2 and not definitions:
+        raise StartError(
+            f"{app} is no function app: it has neither function_app.py nor a folder with function.json"
+        )
+    sys.path.insert(0, str(app))
+    try:
+        for name, value in read_json(app / "local.settings.json").get("Values", {}).items():
+            os.environ.setdefault(name, str(value))
+        http_settings = read_json(app / "host.json").get("extensions", {}).get("http", {})
+        functions = list(load_v2() if is_v2 else load_v1(app, definitions))
+    except (Exception, SystemExit) as error:
+        at = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(str(app))]
+        where = f" ({at[-1].filename}, line {at[-1].lineno})" if at else ""
+        message = " ".join(str(error).split())
+        raise StartError(f"cannot load {app}: {type(error).__name__}: {message}{where}")
+    return functions, http_settings.get("routePrefix", "api")
+
+
+def load_v2() -> Iterable[HttpFunction]:
+    module = importlib.import_module("function_app")
+    apps = [
+        value for value in vars(module).values() if isinstance(value, azure.functions.FunctionRegister)
+    ]
+    if len(apps) != 1:
+        raise ValueError(f"{len(apps)} function apps at the top level of function_app.py, not one")
+    for function in apps[0].get_functions():
+        bindings = [binding.get_dict_repr() for binding in function.get_bindings()]
+        user_function = function.get_user_function()
+        directory = Path(inspect.getfile(user_function)).parent
+        yield from http_functions(function.get_function_name(), user_function, bindings, directory)
+
+
+def load_v1(app: Path, definitions: Iterable[Path]) -> Iterable[HttpFunction]:
+    # The worker imports the folders as packages of this one, for their relative imports.
+    package = types.ModuleType("__app__")
+    package.__path__ = [str(app)]
+    sys.modules["__app__"] = package
+    for file in definitions:
+        definition = read_json(file)
+        name = file.parent.name
+        script = Path(definition.get("scriptFile", "__init__.py")).stem
+        module = importlib.import_module(
+            f"__app__.{name}" if script == "__init__" else f"__app__.{name}.{script}"
+        )
+        function = getattr(module, definition.get("entryPoint", "main"))
+        yield from http_functions(name, function, definition["bindings"], file.parent)
+
+
+def http_functions(
+    name: str, function: Callable[..., Any], bindings: Iterable[Dict[str, Any]], directory: Path
+) -> Iterable[HttpFunction]:
+    for binding in bindings:
+        if str(binding["type"]).lower() == "httptrigger":
+            yield HttpFunction(
+                name,
+                function,
+                route=binding.get("route") or name,
+                methods=tuple(str(method).upper() for method in binding.get("methods") or ALL_METHODS),
+                parameter=binding["name"],
+                directory=str(directory),
+            )
+
+
+def read_json(file: Path) -> Dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8-sig")) if file.is_file() else {}
+
+
+def show_answer(host: LocalHost, path: str) -> None:
+    print(f"\nGET {host.url}{path}")
+    connection = http.client.HTTPConnection("127.0.0.1", host.port)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    charset = response.headers.get_content_charset("utf-8")
+    print(f"HTTP/1.1 {response.status} {response.reason}")
+    for name, value in response.getheaders():
+        print(f"{name}: {value}")
+    print(f"\n{body.decode(charset, 'replace')}")
+
+
+def is_shown(record: logging.LogRecord) -> bool:
+    """The host drops what the user logs outside an invocation, at import say."""
+    return record.name.startswith(SYSTEM_LOGGERS) or current_invocation.get() is not None
+
+
+def port_number(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError(text)
+    return port
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "app", metavar="APP", nargs="?", type=Path, default=Path(__file__).parent / "apps" / "v2",
+        help="the function app's folder (default: the sample app)",
+    )
+    parser.add_argument(
+        "--port", type=port_number, default=7071, help="0 for any free one (default: %(default)s)"
+    )
+    parser.add_argument("--once", action="store_true", help="stop when each function has answered")
+    options = parser.parse_args()
+
+    sys.stdout.reconfigure(line_buffering=True, errors="replace")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(is_shown)
+    logging.basicConfig(
+        handlers=[handler], level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        host = LocalHost(*load_app(options.app.resolve()), options.port)
+    except StartError as error:
+        print(f"local_host: {error}", file=sys.stderr)
+        return 1
+
+    with contextlib.suppress(KeyboardInterrupt), host:
+        print("Functions:\n")
+        for function in host.functions:
+            methods = ",".join(function.methods)
+            print(f"    {function.name}: [{methods}] {host.url}{host.path(function)}")
+        for function in host.functions:
+            if "GET" in function.methods and "{" not in function.route:
+                show_answer(host, host.path(function))
+        if not options.once:
+            print("\nServing until Ctrl-C.")
+            while True:
+                time.sleep(1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
