@@ -7,12 +7,15 @@ TUTORIAL = "https://learn.microsoft.com/azure/azure-functions/develop-python-wor
 
 
 class SourceDistribution(sdist):
-    """Adds what setuptools does not pick up by itself, and a MANIFEST.in would name."""
+    """Holds what setuptools does not pick up by itself, in place of a MANIFEST.in."""
+
+    READMES = ("readme.md",)
 
     def make_distribution(self):
-        self.filelist.append("readme.md")
+        self.filelist.extend(["readme.md", "LICENSE"])
         self.filelist.graft("tests")
         self.filelist.global_exclude("*.py[cod]")
+        self.filelist.remove_duplicates()
         super().make_distribution()
 
 

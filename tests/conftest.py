@@ -1,0 +1,230 @@
+"""The doubles, factories and fixtures of all tests."""
+
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+
+import azure.functions
+import pytest
+
+import local_host
+import python_worker_extension_timer
+from python_worker_extension_timer import TimerExtension
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+APPS = TESTS / "apps"
+
+APP_SETTING = "PYTHON_ENABLE_WORKER_EXTENSIONS"
+WORKER_RUNTIME = "FUNCTIONS_WORKER_RUNTIME"
+
+PYTHON_WITH_HOOKS = sys.version_info < (3, 13)
+
+needs_hooks = pytest.mark.skipif(
+    not PYTHON_WITH_HOOKS, reason="Python 3.13 and later call no extension hooks"
+)
+needs_v2 = pytest.mark.skipif(
+    not hasattr(azure.functions, "FunctionApp"), reason="this azure-functions has no v2 model"
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", "error")
+
+
+class FakeLogger:
+    """The least that the hooks ask of a logger."""
+
+    def __init__(self) -> None:
+        self.messages: List[str] = []
+
+    def info(self, message: str) -> None:
+        self.messages.append(message)
+
+
+class FakeContext:
+    """The least that the hooks ask of a context; like the worker's, it can be referred to weakly.
+
+    https://learn.microsoft.com/python/api/azure-functions/azure.functions.context
+    """
+
+    def __init__(
+        self, function_name: str = "HttpTrigger", invocation_id: Optional[str] = None
+    ) -> None:
+        self.function_name = function_name
+        self.invocation_id = invocation_id or str(uuid.uuid4())
+
+
+class FakeClock:
+    """Stands at ``now`` seconds until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: "http.client.HTTPMessage"
+    body: bytes
+
+
+def start(context: object, logger: Optional[object] = None) -> None:
+    """Call the pre hook as the worker does."""
+    TimerExtension.pre_invocation_app_level(logger or FakeLogger(), context, {})
+
+
+def finish(context: object, func_ret: object = None, logger: Optional[object] = None) -> None:
+    """Call the post hook as the worker does."""
+    TimerExtension.post_invocation_app_level(logger or FakeLogger(), context, {}, func_ret)
+
+
+def invoke(func_ret: object = None, *, function_name: str = "HttpTrigger") -> List[str]:
+    """One whole invocation that returns ``func_ret``; the lines that it logs."""
+    context, logger = FakeContext(function_name), FakeLogger()
+    start(context, logger)
+    finish(context, func_ret, logger)
+    return logger.messages
+
+
+def elapsed(message: str) -> str:
+    """The number in ``Time taken to execute ... is <elapsed> sec``."""
+    return message.rsplit(" is ", 1)[1].rsplit(" sec", 1)[0]
+
+
+def get(url: str, method: str = "GET", body: Optional[bytes] = None) -> Answer:
+    """One HTTP request, on a connection of its own; a 4xx or 5xx is an answer like any other."""
+    scheme, _, host, *path = url.split("/")
+    connection = http.client.HTTPConnection(host.replace("localhost", "127.0.0.1"), timeout=30)
+    with contextlib.closing(connection):
+        connection.request(method, "/" + "/".join(path), body)
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+
+
+def at_once(*calls: Callable[[], None]) -> None:
+    """Run the calls on a thread each, all at a time, and raise what one of them raises."""
+    errors: List[BaseException] = []
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], None]) -> None:
+        try:
+            barrier.wait(10)
+            call()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    if errors:
+        raise errors[0]
+
+
+@pytest.fixture(autouse=True)
+def timer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A TimerExtension as it is after import, outside any worker, for each test."""
+    monkeypatch.delenv(APP_SETTING, raising=False)
+    monkeypatch.delenv(WORKER_RUNTIME, raising=False)
+    TimerExtension.init()
+    TimerExtension.configure()
+    yield
+    TimerExtension.init()
+    TimerExtension.configure()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    fake = FakeClock()
+    monkeypatch.setattr(python_worker_extension_timer, "perf_counter", fake)
+    return fake
+
+
+@pytest.fixture
+def python(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Pretend to be another version of Python: ``python(3, 13)``."""
+
+    def pretend(*version: int) -> None:
+        monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
+
+    return pretend
+
+
+@pytest.fixture
+def hooks_on(monkeypatch: pytest.MonkeyPatch, python: Callable[..., None]) -> None:
+    """A worker that calls the hooks, whatever Python the tests run on."""
+    python(3, 11)
+    monkeypatch.setenv(APP_SETTING, "1")
+
+
+@pytest.fixture
+def extensions() -> Iterator[None]:
+    """Forget the extensions that the test registers."""
+    hooks = azure.functions.ExtensionMeta.get_application_hooks()
+    before = [list(registered) for registered in hooks]
+    yield
+    for registered, kept in zip(hooks, before):
+        registered[:] = kept
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., local_host.LocalHost]]:
+    """Serve functions by name through a local host in this process: ``serve(hello=hello)``."""
+    with contextlib.ExitStack() as stack:
+
+        def start_host(**functions: Callable[..., object]) -> local_host.LocalHost:
+            served = [
+                local_host.HttpFunction(name, function, name) for name, function in functions.items()
+            ]
+            return stack.enter_context(local_host.LocalHost(served))
+
+        yield start_host
+
+
+def host_command(*arguments: object) -> List[str]:
+    return [sys.executable, str(TESTS / "local_host.py"), *map(str, arguments)]
+
+
+def host_environment(**settings: str) -> Dict[str, str]:
+    """The environment of a machine that has only Python and this checkout."""
+    environment = {name: value for name, value in os.environ.items() if name != APP_SETTING}
+    environment.pop(WORKER_RUNTIME, None)
+    environment.update({"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}, **settings)
+    return environment
+
+
+def run_host(*arguments: object, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run ``python tests/local_host.py`` to its end, on a free port."""
+    return subprocess.run(
+        host_command(*arguments, "--once", "--port", 0),
+        env=host_environment(**settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def make_app(tmp_path: Path) -> Callable[..., Path]:
+    """Write the source of a v2 app, and the settings that ``func init`` writes."""
+
+    def write(source: str, **values: str) -> Path:
+        (tmp_path / "function_app.py").write_text(source, encoding="utf-8")
+        settings = {"Values": {WORKER_RUNTIME: "python", APP_SETTING: "1", **values}}
+        (tmp_path / "local.settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        (tmp_path / "host.json").write_text('{"version": "2.0"}', encoding="utf-8")
+        return tmp_path
+
+    return write

@@ -1,0 +1,225 @@
+"""The hooks: what is logged, what is stored, and for how long."""
+
+import asyncio
+import types
+
+import azure.functions
+import pytest
+from azure.functions import HttpResponse
+
+from conftest import FakeContext, FakeLogger, at_once, elapsed, finish, invoke, start
+from python_worker_extension_timer import TimerExtension
+
+
+def test_the_sdk_registers_both_hooks_when_the_extension_is_imported():
+    hooks = azure.functions.ExtensionMeta.get_application_hooks()
+
+    assert ("TimerExtension", TimerExtension.pre_invocation_app_level) in hooks.pre_invocation_app_level
+    assert ("TimerExtension", TimerExtension.post_invocation_app_level) in hooks.post_invocation_app_level
+
+
+def test_the_class_is_never_instantiated():
+    with pytest.raises(azure.functions.FunctionExtensionException):
+        TimerExtension()
+
+
+def test_the_pre_hook_logs_that_the_invocation_starts():
+    logger = FakeLogger()
+
+    start(FakeContext("HttpTrigger"), logger)
+
+    assert logger.messages == ["Recording start time of HttpTrigger"]
+
+
+def test_the_post_hook_logs_the_elapsed_seconds(clock):
+    context, logger = FakeContext("HttpTrigger"), FakeLogger()
+    start(context)
+    clock.now += 1.5
+
+    finish(context, logger=logger)
+
+    assert logger.messages == ["Time taken to execute HttpTrigger is 1.5 sec"]
+
+
+def test_the_elapsed_time_is_a_float_of_seconds_by_a_real_clock():
+    _, message = invoke()
+
+    assert 0 < float(elapsed(message)) < 1
+
+
+def test_a_very_short_time_is_logged_in_exponent_form(clock):
+    context, logger = FakeContext(), FakeLogger()
+    clock.now = 0.0
+    start(context)
+    clock.now = 9.8e-05
+
+    finish(context, logger=logger)
+
+    assert logger.messages == ["Time taken to execute HttpTrigger is 9.8e-05 sec"]
+
+
+def test_the_start_is_stored_from_the_pre_hook_to_the_post_hook(clock):
+    context = FakeContext(invocation_id="1")
+
+    start(context)
+    assert TimerExtension.start_timestamps == {"1": clock.now}
+
+    finish(context)
+    assert TimerExtension.start_timestamps == {}
+
+
+def test_a_post_hook_without_a_pre_hook_does_nothing():
+    response, logger = HttpResponse("hello"), FakeLogger()
+    TimerExtension.configure(append_to_http_response=True)
+
+    finish(FakeContext(), response, logger)
+
+    assert logger.messages == []
+    assert response.get_body() == b"hello"
+
+
+def test_a_second_post_hook_of_one_invocation_does_nothing():
+    context, logger = FakeContext(), FakeLogger()
+    start(context)
+    finish(context)
+
+    finish(context, logger=logger)
+
+    assert logger.messages == []
+
+
+def test_the_post_hook_may_be_handed_another_context_of_the_same_invocation():
+    logger = FakeLogger()
+    start(FakeContext("HttpTrigger", invocation_id="1"))
+
+    finish(FakeContext("HttpTrigger", invocation_id="1"), logger=logger)
+
+    assert len(logger.messages) == 1
+
+
+def test_a_context_of_just_a_name_and_an_id_is_enough():
+    context, logger = types.SimpleNamespace(function_name="f", invocation_id="1"), FakeLogger()
+
+    start(context, logger)
+    finish(context, None, logger)
+
+    assert len(logger.messages) == 2
+
+
+def test_func_args_and_func_ret_may_be_left_out():
+    context, logger = FakeContext(), FakeLogger()
+
+    TimerExtension.pre_invocation_app_level(logger, context)
+    TimerExtension.post_invocation_app_level(logger, context)
+
+    assert len(logger.messages) == 2
+
+
+def test_the_hooks_accept_arguments_that_a_later_worker_may_add():
+    context, logger = FakeContext(), FakeLogger()
+
+    TimerExtension.pre_invocation_app_level(logger, context, {}, "new", new=True)
+    TimerExtension.post_invocation_app_level(logger, context, {}, None, "new", new=True)
+
+    assert len(logger.messages) == 2
+
+
+def test_each_of_two_overlapping_invocations_gets_its_own_time(clock):
+    first, second, logger = FakeContext("first"), FakeContext("second"), FakeLogger()
+    start(first)
+    clock.now += 1
+    start(second)
+    clock.now += 2
+
+    finish(first, logger=logger)
+    finish(second, logger=logger)
+
+    assert logger.messages == [
+        "Time taken to execute first is 3.0 sec",
+        "Time taken to execute second is 2.0 sec",
+    ]
+
+
+def test_each_invocation_on_the_event_loop_gets_its_own_time():
+    logger = FakeLogger()
+
+    async def invocation(seconds: float) -> None:
+        context = FakeContext(f"sleeps{seconds}")
+        start(context, FakeLogger())
+        await asyncio.sleep(seconds)
+        finish(context, None, logger)
+
+    async def overlapping() -> None:
+        await asyncio.gather(invocation(0.2), invocation(0.01))
+
+    asyncio.run(overlapping())
+
+    short, long = logger.messages
+    assert short.startswith("Time taken to execute sleeps0.01 is")
+    assert 0.01 <= float(elapsed(short)) < 0.2 <= float(elapsed(long))
+
+
+def test_sixteen_threads_at_once_each_get_their_own_times():
+    counts = []
+
+    def hammer() -> None:
+        response = HttpResponse("hello")
+        logger = FakeLogger()
+        for _ in range(500):
+            context = FakeContext()
+            start(context, logger)
+            finish(context, response, logger)
+        counts.append(len(logger.messages))
+
+    at_once(*[hammer] * 16)
+
+    assert counts == [1000] * 16
+    assert TimerExtension.start_timestamps == {}
+
+
+@pytest.mark.parametrize("function_name", ["", "%s %d", "{name}", "naïve", "\ud800", "a\r\nb: c", None])
+def test_any_function_name_is_logged_as_it_is(function_name):
+    context, logger = FakeContext(function_name), FakeLogger()
+
+    start(context, logger)
+    finish(context, HttpResponse("hello"), logger)
+
+    assert logger.messages[0] == f"Recording start time of {function_name}"
+    assert logger.messages[1].startswith(f"Time taken to execute {function_name} is ")
+
+
+def test_a_logger_that_fails_is_shown_on_stderr_and_not_raised(capsys):
+    class FullDisk:
+        def info(self, message):
+            raise OSError("No space left on device")
+
+    context = FakeContext()
+    start(context, FullDisk())
+    finish(context, None, FullDisk())
+
+    assert capsys.readouterr().err.count("OSError: No space left on device") == 2
+    assert TimerExtension.start_timestamps == {}
+
+
+def test_an_app_that_never_calls_configure_gets_the_lines_and_an_untouched_response(extensions):
+    class Imported(TimerExtension):
+        """As TimerExtension is at import: the SDK has called init() alone."""
+
+    response, context, logger = HttpResponse("hello"), FakeContext(), FakeLogger()
+
+    Imported.pre_invocation_app_level(logger, context, {})
+    Imported.post_invocation_app_level(logger, context, {}, response)
+
+    assert len(logger.messages) == 2
+    assert response.get_body() == b"hello"
+    assert dict(response.headers) == {}
+
+
+def test_a_subclass_keeps_starts_of_its_own(extensions):
+    class MyTimer(TimerExtension):
+        pass
+
+    MyTimer.pre_invocation_app_level(FakeLogger(), FakeContext(invocation_id="1"), {})
+
+    assert list(MyTimer.start_timestamps) == ["1"]
+    assert TimerExtension.start_timestamps == {}

@@ -1,0 +1,283 @@
+"""append_to_http_response: which bodies are lengthened, and how."""
+
+import codecs
+from http import HTTPStatus
+from unittest import mock
+
+import pytest
+from azure.functions import HttpResponse
+
+from conftest import FakeContext, at_once, elapsed, finish, invoke, start
+from python_worker_extension_timer import TimerExtension
+
+HELLO = "Hello, World"
+
+
+@pytest.fixture(autouse=True)
+def append_to_http_response(timer):
+    TimerExtension.configure(append_to_http_response=True)
+
+
+def test_the_body_is_lengthened_by_the_very_number_that_is_logged():
+    response = HttpResponse(HELLO)
+
+    _, message = invoke(response)
+
+    assert response.get_body().decode() == f"{HELLO} (TimeElapsed: {elapsed(message)} sec)"
+
+
+def test_an_empty_body_becomes_the_elapsed_time(clock):
+    response = HttpResponse()
+
+    invoke(response)
+
+    assert response.get_body() == b" (TimeElapsed: 0.0 sec)"
+
+
+@pytest.mark.parametrize("status", [200, 201, 302, 404, 500, HTTPStatus.OK])
+def test_a_response_whose_status_allows_a_body_is_lengthened(status):
+    response = HttpResponse(HELLO, status_code=status)
+
+    invoke(response)
+
+    assert b"TimeElapsed" in response.get_body()
+
+
+@pytest.mark.parametrize("status", [100, 101, 103, 199, 204, 205, 304, HTTPStatus.NO_CONTENT])
+def test_a_response_whose_status_allows_no_body_stays_as_it_is(status):
+    response = HttpResponse(status_code=status)
+
+    invoke(response)
+
+    assert response.get_body() == b""
+    assert dict(response.headers) == {}
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Content-Encoding", "Content-Range", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest"],
+)
+@pytest.mark.parametrize("casing", [str, str.lower, str.upper])
+def test_a_body_that_a_header_describes_stays_as_it_is(header, casing):
+    response = HttpResponse(HELLO, headers={casing(header): "as it is", "Content-Length": "12"})
+
+    invoke(response)
+
+    assert response.get_body() == HELLO.encode()
+    assert response.headers["Content-Length"] == "12"
+
+
+def test_a_part_of_a_body_stays_as_it_is():
+    response = HttpResponse(HELLO, status_code=206)
+
+    invoke(response)
+
+    assert response.get_body() == HELLO.encode()
+
+
+@pytest.mark.parametrize("header", ["Content-Length", "content-length", "CONTENT-LENGTH"])
+def test_the_content_length_that_the_app_set_is_that_of_the_body_sent_and_stands_once(header):
+    response = HttpResponse(HELLO, headers={header: "12"})
+
+    invoke(response)
+
+    lengths = [v for name, v in response.headers.items() if name.lower() == "content-length"]
+    assert lengths == [str(len(response.get_body()))]
+
+
+@pytest.mark.skipif(not hasattr(HttpResponse("").headers, "add"), reason="this SDK has one header of a name")
+def test_a_content_length_that_the_app_set_twice_stands_once():
+    response = HttpResponse(HELLO, headers={"Content-Length": "12"})
+    response.headers.add("content-length", "12")
+
+    invoke(response)
+
+    lengths = [v for name, v in response.headers.items() if name.lower() == "content-length"]
+    assert lengths == [str(len(response.get_body()))]
+
+
+def test_no_content_length_is_added_where_the_app_set_none():
+    response = HttpResponse(HELLO)
+
+    invoke(response)
+
+    assert dict(response.headers) == {}
+
+
+@pytest.mark.parametrize(
+    "charset, text",
+    [
+        ("utf-8", "naïve"),
+        ("UTF8", "naïve"),
+        ("utf-8-sig", "naïve"),
+        ("utf-16", "naïve"),
+        ("utf-16-le", "naïve"),
+        ("utf-16-be", "naïve"),
+        ("utf-32", "naïve"),
+        ("latin-1", "naïve"),
+        ("cp037", "naïve"),
+        ("ascii", "naive"),
+        ("shift_jis", "こんにちは"),
+        ("iso2022_jp", "こんにちは"),
+        ("euc-kr", "안녕하세요"),
+        ("gb18030", "你好"),
+    ],
+)
+def test_the_suffix_is_in_the_responses_own_charset(charset, text, clock):
+    response = HttpResponse(text, charset=charset)
+
+    invoke(response)
+
+    assert response.get_body().decode(charset) == f"{text} (TimeElapsed: 0.0 sec)"
+
+
+@pytest.mark.parametrize("charset", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("text", ["naïve", ""])
+def test_a_byte_order_mark_stands_at_the_start_alone(charset, text):
+    response = HttpResponse(text, charset=charset)
+
+    invoke(response)
+
+    assert "\ufeff" not in response.get_body().decode(charset)
+    assert response.get_body().startswith("".encode(charset))
+
+
+@pytest.mark.parametrize("encoding, mark", [("utf-16-be", codecs.BOM_UTF16_BE), ("utf-16-le", codecs.BOM_UTF16_LE)])
+def test_a_utf_16_body_of_either_byte_order_stays_readable(encoding, mark, clock):
+    response = HttpResponse(mark + "naïve".encode(encoding), charset="utf-16")
+
+    invoke(response)
+
+    assert response.get_body().decode("utf-16") == "naïve (TimeElapsed: 0.0 sec)"
+
+
+def test_the_charset_of_a_content_type_header_goes_before_the_responses_own(clock):
+    # The worker sends the header, where the function set one, instead of mimetype and charset.
+    response = HttpResponse(
+        "naïve".encode("utf-16"), headers={"Content-Type": 'text/plain; charset="UTF-16"'}
+    )
+
+    invoke(response)
+
+    assert response.get_body().decode("utf-16") == "naïve (TimeElapsed: 0.0 sec)"
+
+
+@pytest.mark.parametrize("charset", ["no-such-charset", "", "rot13", "base64", "utf-8\0"])
+def test_a_body_of_unknown_charset_is_left_alone(charset, capsys):
+    response = HttpResponse(HELLO.encode(), charset=charset)
+
+    invoke(response)
+
+    assert response.get_body() == HELLO.encode()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("charset, body", [("utf-16", b"\x00\xd8\x00"), ("ascii", b"\xff"), ("euc-kr", b"\xff\xff")])
+def test_a_body_that_is_not_text_in_its_charset_is_left_alone(charset, body, capsys):
+    response = HttpResponse(body, charset=charset)
+
+    invoke(response)
+
+    assert response.get_body() == body
+    assert capsys.readouterr().err == ""
+
+
+def test_a_utf_8_body_of_any_bytes_is_lengthened(clock):
+    response = HttpResponse(b"\x89PNG\xff", mimetype="image/png")
+
+    invoke(response)
+
+    assert response.get_body() == b"\x89PNG\xff (TimeElapsed: 0.0 sec)"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "shift_jis"])
+def test_one_response_returned_again_and_again_shows_the_latest_time_alone(charset, clock):
+    response = HttpResponse(HELLO, charset=charset, headers={"Content-Length": "1"})
+    for seconds in (1, 20, 3):
+        context = FakeContext()
+        start(context)
+        clock.now += seconds
+        finish(context, response)
+
+        assert response.get_body().decode(charset) == f"{HELLO} (TimeElapsed: {seconds}.0 sec)"
+        assert response.headers["Content-Length"] == str(len(response.get_body()))
+
+
+def test_a_suffix_that_the_function_wrote_itself_is_kept(clock):
+    response = HttpResponse("from upstream (TimeElapsed: 7.0 sec)")
+
+    invoke(response)
+    invoke(response)
+
+    assert response.get_body() == b"from upstream (TimeElapsed: 7.0 sec) (TimeElapsed: 0.0 sec)"
+
+
+def test_one_response_returned_on_sixteen_threads_at_once_never_grows():
+    response = HttpResponse(HELLO, headers={"Content-Length": "12"})
+
+    def hammer() -> None:
+        for _ in range(200):
+            invoke(response)
+
+    at_once(*[hammer] * 16)
+
+    assert response.get_body().count(b"TimeElapsed") == 1
+    assert response.headers["Content-Length"] == str(len(response.get_body()))
+
+
+@pytest.mark.parametrize("func_ret", [None, "text", b"bytes", 7, ["list"], {"a": 1}, object()])
+def test_any_other_return_value_passes_through_untouched(func_ret, capsys):
+    before = repr(func_ret)
+
+    messages = invoke(func_ret)
+
+    assert repr(func_ret) == before
+    assert len(messages) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_a_response_of_another_framework_passes_through_untouched():
+    class StreamingResponse:
+        _HttpResponse__body = b"hello"
+
+    response = StreamingResponse()
+
+    invoke(response)
+
+    assert vars(response) == {}
+
+
+def test_without_the_option_the_response_stays_as_it_is():
+    TimerExtension.configure()
+    response = HttpResponse(HELLO)
+
+    invoke(response)
+
+    assert response.get_body() == HELLO.encode()
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        mock.Mock(spec=HttpResponse),
+        HttpResponse(HELLO, status_code="teapot"),
+        HttpResponse(HELLO.encode(), charset=5),
+        HttpResponse(HELLO, headers={"Content-Type": b"text/plain"}),
+    ],
+    ids=["a mock", "a status that is no number", "a charset that is no string", "a header of bytes"],
+)
+def test_no_hook_raises_whatever_the_response(response):
+    messages = invoke(response)
+
+    assert len(messages) == 2
+
+
+def test_a_response_that_fails_is_shown_on_stderr_and_the_time_is_logged_all_the_same(capsys):
+    class Broken(HttpResponse):
+        def get_body(self):
+            raise RuntimeError("the stream is closed")
+
+    messages = invoke(Broken())
+
+    assert len(messages) == 2
+    assert "RuntimeError: the stream is closed" in capsys.readouterr().err
