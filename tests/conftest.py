@@ -4,12 +4,13 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import uuid
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import azure.functions
 import pytest
@@ -96,9 +97,9 @@ def invoke(func_ret: object = None, *, function_name: str = "HttpTrigger") -> Li
     return logger.messages
 
 
-def elapsed(message: str) -> str:
-    """The number in ``Time taken to execute ... is <elapsed> sec``."""
-    return message.rsplit(" is ", 1)[1].rsplit(" sec", 1)[0]
+def elapsed(text: str) -> str:
+    """The elapsed time, in seconds, that a log line or a body ends with."""
+    return re.search(r"(?: is |TimeElapsed: )(\S+) sec\)?$", text).group(1)
 
 
 def get(url: str, method: str = "GET", body: Optional[bytes] = None) -> Answer:
@@ -133,13 +134,10 @@ def at_once(*calls: Callable[[], None]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def timer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def timer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A TimerExtension as it is after import, outside any worker, for each test."""
     monkeypatch.delenv(APP_SETTING, raising=False)
     monkeypatch.delenv(WORKER_RUNTIME, raising=False)
-    TimerExtension.init()
-    TimerExtension.configure()
-    yield
     TimerExtension.init()
     TimerExtension.configure()
 
@@ -179,15 +177,21 @@ def extensions() -> Iterator[None]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., local_host.LocalHost]]:
-    """Serve functions by name through a local host in this process: ``serve(hello=hello)``."""
+def serve() -> Iterator[Callable[..., str]]:
+    """Serve functions through a local host in this process, and return its URL.
+
+    A plain function ``hello`` is served as ``/api/hello``.
+    """
     with contextlib.ExitStack() as stack:
 
-        def start_host(**functions: Callable[..., object]) -> local_host.LocalHost:
+        def start_host(*functions: Union[Callable[..., object], local_host.HttpFunction]) -> str:
             served = [
-                local_host.HttpFunction(name, function, name) for name, function in functions.items()
+                function
+                if isinstance(function, local_host.HttpFunction)
+                else local_host.HttpFunction(function.__name__, function, function.__name__)
+                for function in functions
             ]
-            return stack.enter_context(local_host.LocalHost(served))
+            return stack.enter_context(local_host.LocalHost(served)).url
 
         yield start_host
 
@@ -214,6 +218,30 @@ def run_host(*arguments: object, **settings: str) -> "subprocess.CompletedProces
         encoding="utf-8",
         timeout=60,
     )
+
+
+@contextlib.contextmanager
+def running_host(app: Path) -> Iterator[Tuple["subprocess.Popen[str]", str]]:
+    """``python tests/local_host.py APP`` while it serves, on a free port: the process, the URL."""
+    with subprocess.Popen(
+        host_command(app, "--port", 0),
+        env=host_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        watchdog = threading.Timer(60, process.kill)
+        watchdog.start()
+        try:
+            output = ""
+            for line in process.stdout:
+                output += line
+                if "Serving until Ctrl-C." in line:
+                    break
+            yield process, re.search(r"http://localhost:\d+", output).group()
+        finally:
+            watchdog.cancel()
+            process.kill()
 
 
 @pytest.fixture

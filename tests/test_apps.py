@@ -1,0 +1,138 @@
+"""The two sample apps, through the local host and, where it is installed, through func start."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conftest import (
+    APP_SETTING,
+    APPS,
+    PYTHON_WITH_HOOKS,
+    get,
+    host_environment,
+    needs_v2,
+    run_host,
+    running_host,
+)
+
+GREETING = (
+    "This HTTP triggered function executed successfully. Pass a name in the query string "
+    "or in the request body for a personalized response."
+)
+
+both_apps = pytest.mark.parametrize("app", ["v1", pytest.param("v2", marks=needs_v2)])
+
+
+def functions_that_show_a_time(stdout):
+    """The functions whose answer shows its elapsed time, by the paths that the host called."""
+    answers = stdout.split("\nGET http://")[1:]
+    return {answer.split()[0].rsplit("/", 1)[1] for answer in answers if "(TimeElapsed: " in answer}
+
+
+@both_apps
+def test_the_local_host_shows_the_answer_of_each_function(app):
+    result = run_host(APPS / app)
+
+    assert result.returncode == 0
+    assert "HTTP/1.1 200 OK\nContent-Type: text/plain; charset=utf-8\n" in result.stdout
+    assert GREETING in result.stdout
+
+
+def test_the_v1_app_shows_its_elapsed_time_where_hooks_run():
+    shown = functions_that_show_a_time(run_host(APPS / "v1").stdout)
+
+    assert shown == ({"HttpTrigger"} if PYTHON_WITH_HOOKS else set())
+
+
+@needs_v2
+def test_the_v2_app_shows_an_elapsed_time_on_every_version():
+    shown = functions_that_show_a_time(run_host(APPS / "v2").stdout)
+
+    assert shown == (
+        {"HttpTrigger", "AsyncHttpTrigger", "TimedHttpTrigger"} if PYTHON_WITH_HOOKS else {"TimedHttpTrigger"}
+    )
+
+
+@needs_v2
+def test_the_decorated_function_is_timed_once():
+    stdout = run_host(APPS / "v2").stdout
+
+    assert stdout.count("Time taken to execute TimedHttpTrigger") == 1
+    assert stdout.count("(TimeElapsed: ") == stdout.count("Time taken to execute")
+
+
+@both_apps
+def test_with_the_setting_off_no_hook_runs_and_the_app_is_told_at_its_own_line(app):
+    result = run_host(APPS / app, **{APP_SETTING: "0"})
+
+    assert functions_that_show_a_time(result.stdout) == ({"TimedHttpTrigger"} if app == "v2" else set())
+    assert "azure_functions_worker" not in result.stdout
+    assert "RuntimeWarning: " in result.stderr
+    assert "TimerExtension.configure(append_to_http_response=True)" in result.stderr
+
+
+@both_apps
+def test_where_hooks_run_nothing_is_said(app):
+    result = run_host(APPS / app)
+
+    assert (result.stderr == "") == PYTHON_WITH_HOOKS
+
+
+@both_apps
+def test_http_trigger_greets_the_name_of_the_query_or_of_a_json_body_else_asks_for_one(app):
+    hello = b"Hello, Azure. This HTTP triggered function executed successfully."
+    with running_host(APPS / app) as (_, url):
+        url += "/api/HttpTrigger"
+        assert get(url + "?name=Azure").body.startswith(hello)
+        assert get(url, "POST", b'{"name": "Azure"}').body.startswith(hello)
+        for body in (b"", b"no JSON", b"[]", b"{}"):
+            assert get(url, "POST", body).body.startswith(GREETING.encode())
+
+
+@both_apps
+def test_its_files_are_those_that_func_init_and_func_new_lay_out(app):
+    folder = APPS / app
+    settings = json.loads((folder / "local.settings.json").read_text())
+
+    assert settings["Values"]["FUNCTIONS_WORKER_RUNTIME"] == "python"
+    assert settings["Values"][APP_SETTING] == "1"
+    assert json.loads((folder / "host.json").read_text())["version"] == "2.0"
+    assert "azure-functions" in (folder / "requirements.txt").read_text().split()
+
+
+@both_apps
+@pytest.mark.skipif(not shutil.which("func"), reason="Azure Functions Core Tools (func) are not on PATH")
+def test_func_start_shows_the_same_answer(app):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    path = os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))
+    process = subprocess.Popen(
+        [shutil.which("func"), "start", "--verbose", "--port", str(port)],
+        cwd=str(APPS / app),
+        env=host_environment(PATH=path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        answer, end = None, time.monotonic() + 120
+        while answer is None and time.monotonic() < end and process.poll() is None:
+            time.sleep(1)
+            try:
+                answer = get(f"http://localhost:{port}/api/HttpTrigger")
+            except OSError:  # it does not listen yet
+                pass
+    finally:
+        process.terminate()
+        process.wait(30)
+
+    assert answer is not None, "func start did not answer"
+    assert answer.status == 200
+    assert answer.body.startswith(GREETING.encode())
+    assert (b"(TimeElapsed: " in answer.body) == PYTHON_WITH_HOOKS

@@ -1,0 +1,327 @@
+"""The decorator, for where the worker calls no hooks: Python 3.13 and later, or the setting off."""
+
+import asyncio
+import functools
+import inspect
+import logging
+import traceback
+import typing
+
+import azure.functions as func
+import pytest
+from azure.functions import HttpResponse
+
+from conftest import APP_SETTING, FakeContext, FakeLogger, at_once, elapsed, get, needs_v2
+from python_worker_extension_timer import TimerExtension
+
+
+@pytest.fixture(autouse=True)
+def no_hooks(timer, python):
+    python(3, 13)
+
+
+@pytest.fixture
+def logger(timer):
+    logger = FakeLogger()
+    TimerExtension.configure(logger=logger)
+    return logger
+
+
+def hello(req: func.HttpRequest) -> HttpResponse:
+    """Says hello."""
+    return HttpResponse("hello")
+
+
+async def hello_async(req: func.HttpRequest) -> HttpResponse:
+    """Says hello."""
+    await asyncio.sleep(0)
+    return HttpResponse("hello")
+
+
+def with_context(req: func.HttpRequest, context: func.Context) -> HttpResponse:
+    return HttpResponse("hello")
+
+
+async def with_context_async(req: func.HttpRequest, context: func.Context) -> HttpResponse:
+    return HttpResponse("hello")
+
+
+def failing(error):
+    def fails(req):
+        raise error
+
+    return fails
+
+
+def failing_async(error):
+    async def fails(req):
+        raise error
+
+    return fails
+
+
+sync_and_async = pytest.mark.parametrize("function", [hello, hello_async], ids=["sync", "async"])
+
+
+def call(function, *args, **kwargs):
+    """Call a function of either kind to its end."""
+    result = function(*args, **kwargs)
+    return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+@sync_and_async
+def test_it_logs_both_lines_and_returns_what_the_function_returns(function, logger):
+    response = call(TimerExtension.timed(function), req=None)
+
+    first, second = logger.messages
+    assert first == f"Recording start time of {function.__name__}"
+    assert second.startswith(f"Time taken to execute {function.__name__} is ")
+    assert response.get_body() == b"hello"
+
+
+@sync_and_async
+def test_it_lengthens_the_body_and_adds_the_header_as_the_hooks_do(function, clock):
+    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
+
+    response = call(TimerExtension.timed(function), req=None)
+
+    assert response.get_body() == b"hello (TimeElapsed: 0.0 sec)"
+    assert response.headers["Server-Timing"] == f"{function.__name__};dur=0.000"
+
+
+@pytest.mark.parametrize("sleep", [0.05])
+def test_it_measures_an_async_function_to_its_end(sleep, logger):
+    @TimerExtension.timed
+    async def sleeps(req):
+        await asyncio.sleep(sleep)
+
+    call(sleeps, req=None)
+
+    assert sleep * 0.9 < float(elapsed(logger.messages[1])) < 5
+
+
+def test_options_set_after_the_decoration_count(clock):
+    decorated = TimerExtension.timed(hello)
+    TimerExtension.configure(append_to_http_response=True)
+
+    assert call(decorated, req=None).get_body() == b"hello (TimeElapsed: 0.0 sec)"
+
+
+@sync_and_async
+def test_without_a_configured_logger_the_lines_are_user_logs_of_the_package(function, caplog):
+    caplog.set_level(logging.INFO)
+
+    call(TimerExtension.timed(function), req=None)
+
+    loggers = {(record.name, record.levelname) for record in caplog.records if record.name != "asyncio"}
+    assert loggers == {("python_worker_extension_timer", "INFO")}
+
+
+@pytest.mark.parametrize("function", [with_context, with_context_async], ids=["sync", "async"])
+def test_a_function_that_takes_context_goes_by_the_name_in_it(function, logger):
+    decorated = TimerExtension.timed(function)
+
+    call(decorated, req=None, context=FakeContext("as the worker calls it"))
+    call(decorated, None, FakeContext("as a unit test may"))
+
+    assert logger.messages[::2] == [
+        "Recording start time of as the worker calls it",
+        "Recording start time of as a unit test may",
+    ]
+
+
+def test_a_binding_called_context_that_is_no_invocation_context_does_not_give_the_name(logger):
+    call(TimerExtension.timed(with_context), req=None, context="an orchestration's, say")
+
+    assert logger.messages[0] == "Recording start time of with_context"
+
+
+@pytest.mark.parametrize(
+    "make, error",
+    [
+        (failing, ValueError("mine")),
+        (failing, KeyboardInterrupt()),
+        (failing, asyncio.CancelledError()),
+        (failing_async, ValueError("mine")),
+    ],
+)
+def test_a_function_that_raises_is_logged_and_its_own_exception_goes_through(make, error, logger):
+    decorated = TimerExtension.timed(make(error))
+
+    with pytest.raises(type(error)) as caught:
+        call(decorated, req=None)
+
+    assert caught.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert logger.messages[1].startswith("Time taken to execute fails is ")
+
+
+def test_a_cancelled_invocation_is_logged_and_stays_cancelled(logger):
+    @TimerExtension.timed
+    async def sleeps(req):
+        await asyncio.sleep(60)
+
+    async def cancel():
+        task = asyncio.ensure_future(sleeps(req=None))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(cancel())
+    assert logger.messages[1].startswith("Time taken to execute sleeps is ")
+
+
+def test_a_traceback_shows_the_function_in_its_own_file():
+    decorated = TimerExtension.timed(failing(ValueError("mine")))
+
+    with pytest.raises(ValueError) as caught:
+        decorated(req=None)
+
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert frames[-1].line == "raise error"
+    assert frames[1].filename == __file__
+    assert frames[1].line == "def fails(req):"
+
+
+@sync_and_async
+def test_wrong_arguments_raise_what_they_raise_without_the_decorator(function):
+    with pytest.raises(TypeError, match=f"{function.__name__}.*missing 1 required positional argument"):
+        call(TimerExtension.timed(function))
+
+
+@sync_and_async
+def test_a_logger_that_fails_does_not_fail_the_function(function, capsys):
+    class Broken:
+        def info(self, message):
+            raise OSError("No space left on device")
+
+    TimerExtension.configure(logger=Broken())
+
+    assert call(TimerExtension.timed(function), req=None).get_body() == b"hello"
+    assert "No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("function", [hello, hello_async, with_context, with_context_async])
+def test_the_worker_takes_it_for_the_function_itself(function):
+    decorated = TimerExtension.timed(function)
+
+    assert decorated is not function
+    assert inspect.isfunction(decorated)
+    assert inspect.signature(decorated) == inspect.signature(function)
+    assert typing.get_type_hints(decorated) == typing.get_type_hints(function)
+    assert inspect.iscoroutinefunction(decorated) == inspect.iscoroutinefunction(function)
+    assert inspect.getfile(decorated) == inspect.getfile(function) == __file__
+    assert inspect.getsource(decorated) == inspect.getsource(function)
+    for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
+        assert getattr(decorated, attribute) == getattr(function, attribute)
+
+
+def test_type_hints_written_as_strings_are_read_where_the_function_stands():
+    def later(req: "func.HttpRequest") -> "HttpResponse":
+        return HttpResponse()
+
+    hints = typing.get_type_hints(TimerExtension.timed(later))
+
+    assert hints == {"req": func.HttpRequest, "return": HttpResponse}
+
+
+def test_a_function_that_another_decorator_wrapped_is_timed_too(logger):
+    @functools.wraps(hello)
+    def wrapped(*args, **kwargs):
+        return hello(*args, **kwargs)
+
+    call(TimerExtension.timed(wrapped), req=None)
+
+    assert len(logger.messages) == 2
+
+
+@pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 12)])
+@sync_and_async
+def test_where_the_worker_calls_the_hooks_the_function_stays_as_it_is(function, version, python, monkeypatch):
+    python(*version)
+    monkeypatch.setenv(APP_SETTING, "1")
+
+    assert TimerExtension.timed(function) is function
+
+
+def test_where_the_setting_is_off_the_function_is_timed_on_any_python(python, logger):
+    python(3, 11)
+
+    call(TimerExtension.timed(hello), req=None)
+
+    assert len(logger.messages) == 2
+
+
+@pytest.mark.parametrize("thing", ["hello", None, HttpResponse, functools.partial(hello)])
+@pytest.mark.parametrize("version", [(3, 11), (3, 13)])
+def test_what_is_no_function_raises_a_type_error_that_says_the_order(thing, version, python, monkeypatch):
+    python(*version)
+    monkeypatch.setenv(APP_SETTING, "1")
+
+    with pytest.raises(TypeError, match=r"goes right above the def, below @app.route\(\.\.\.\)"):
+        TimerExtension.timed(thing)
+
+
+@needs_v2
+def test_above_the_trigger_decorator_it_raises_a_type_error_that_says_the_order():
+    app = func.FunctionApp()
+
+    with pytest.raises(TypeError, match="below .* not FunctionBuilder$"):
+
+        @TimerExtension.timed
+        @app.route(route="hello")
+        def hello(req: func.HttpRequest) -> HttpResponse:
+            return HttpResponse("hello")
+
+
+@needs_v2
+@pytest.mark.parametrize("make_app", ["FunctionApp", "Blueprint"])
+@sync_and_async
+def test_below_a_trigger_decorator_it_is_what_the_worker_calls(make_app, function, logger):
+    app = getattr(func, make_app)()
+    builder = app.route(route="hello")(TimerExtension.timed(function))
+
+    call(builder._function.get_user_function(), req=None)
+
+    assert builder._function.get_function_name() == function.__name__
+    assert len(logger.messages) == 2
+
+
+def test_sync_functions_on_sixteen_threads_each_get_their_own_lines(logger):
+    decorated = TimerExtension.timed(hello)
+
+    at_once(*[lambda: [decorated(req=None) for _ in range(100)]] * 16)
+
+    assert len(logger.messages) == 16 * 100 * 2
+
+
+def test_async_functions_on_one_event_loop_each_get_their_own_time(logger):
+    @TimerExtension.timed
+    async def sleeps(seconds):
+        await asyncio.sleep(seconds)
+
+    async def overlapping():
+        await asyncio.gather(sleeps(0.2), sleeps(0.01))
+
+    asyncio.run(overlapping())
+
+    short, long = [float(elapsed(message)) for message in logger.messages[2:]]
+    assert 0.005 < short < 0.15 < long
+
+
+@sync_and_async
+def test_it_is_timed_over_http(function, serve):
+    TimerExtension.configure(append_to_http_response=True)
+
+    answer = get(f"{serve(TimerExtension.timed(function))}/api/{function.__name__}")
+
+    assert answer.status == 200
+    assert answer.body.startswith(b"hello (TimeElapsed: ")
+
+
+def test_a_function_that_raises_is_logged_over_http_and_answers_500(serve, logger):
+    answer = get(serve(TimerExtension.timed(failing(ValueError("mine")))) + "/api/fails")
+
+    assert answer.status == 500
+    assert logger.messages[1].startswith("Time taken to execute fails is ")

@@ -1,0 +1,100 @@
+"""configure() says, inside a worker that will not call the hooks, what to do about it."""
+
+import warnings
+
+import pytest
+
+import local_host
+from conftest import APP_SETTING, WORKER_RUNTIME
+from python_worker_extension_timer import TimerExtension
+
+ON = ["1", "true", "t", "yes", "y", "TRUE", " Yes "]
+OFF = ["0", "false", "f", "no", "n", "FALSE", " No "]
+NEITHER = ["", "on", "2", "enabled"]
+
+HOOKS_RUN = (
+    [(version, value) for version in [(3, 7), (3, 8), (3, 10), (3, 11), (3, 12)] for value in ON]
+    + [((3, 9), value) for value in [None, *ON, *NEITHER]]
+)  # fmt: skip
+HOOKS_DO_NOT_RUN = (
+    [(version, value) for version in [(3, 7), (3, 8), (3, 10), (3, 11), (3, 12)] for value in [None, *OFF, *NEITHER]]
+    + [((3, 9), value) for value in OFF]
+)  # fmt: skip
+NO_HOOKS_ON_THIS_PYTHON = [(version, value) for version in [(3, 13), (3, 14)] for value in [None, *ON, *OFF]]
+
+
+def configure_in(worker, version, value, python, monkeypatch):
+    """The warnings of one configure() call."""
+    python(*version)
+    if worker:
+        monkeypatch.setenv(WORKER_RUNTIME, "python")
+    if value is not None:
+        monkeypatch.setenv(APP_SETTING, value)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        TimerExtension.configure()
+    return caught
+
+
+@pytest.mark.parametrize("version, value", HOOKS_RUN)
+def test_nothing_is_said_where_the_hooks_run(version, value, python, monkeypatch):
+    assert configure_in(True, version, value, python, monkeypatch) == []
+    assert local_host.worker_calls_hooks()
+
+
+@pytest.mark.parametrize("version, value", HOOKS_DO_NOT_RUN)
+def test_the_setting_to_make_is_named_where_it_is_missing_or_off(version, value, python, monkeypatch):
+    (warning,) = configure_in(True, version, value, python, monkeypatch)
+
+    assert warning.category is RuntimeWarning
+    assert f"set {APP_SETTING}=1" in str(warning.message)
+    assert warning.filename == __file__
+    assert not local_host.worker_calls_hooks()
+
+
+@pytest.mark.parametrize("version, value", NO_HOOKS_ON_THIS_PYTHON)
+def test_the_decorator_is_named_on_python_3_13_and_later(version, value, python, monkeypatch):
+    (warning,) = configure_in(True, version, value, python, monkeypatch)
+
+    assert warning.category is RuntimeWarning
+    assert "Python 3.13 and later" in str(warning.message)
+    assert "@TimerExtension.timed" in str(warning.message)
+    assert warning.filename == __file__
+    assert not local_host.worker_calls_hooks()
+
+
+@pytest.mark.parametrize("version, value", HOOKS_DO_NOT_RUN + NO_HOOKS_ON_THIS_PYTHON)
+def test_nothing_is_said_outside_a_worker(version, value, python, monkeypatch):
+    assert configure_in(False, version, value, python, monkeypatch) == []
+
+
+def test_one_line_of_an_app_is_told_once(python, monkeypatch):
+    python(3, 11)
+    monkeypatch.setenv(WORKER_RUNTIME, "python")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            TimerExtension.configure()
+
+    assert len(caught) == 1
+
+
+def test_the_options_are_set_all_the_same(python, monkeypatch):
+    python(3, 13)
+    monkeypatch.setenv(WORKER_RUNTIME, "python")
+
+    with pytest.warns(RuntimeWarning):
+        TimerExtension.configure(append_to_http_response=True)
+
+    assert TimerExtension.append_to_http_response is True
+
+
+def test_what_a_missing_setting_is_told_as(python, monkeypatch):
+    (warning,) = configure_in(True, (3, 11), None, python, monkeypatch)
+
+    assert str(warning.message) == (
+        "The worker calls no extension hooks, since the app setting PYTHON_ENABLE_WORKER_EXTENSIONS is "
+        "missing: set PYTHON_ENABLE_WORKER_EXTENSIONS=1, or only functions decorated with "
+        "@TimerExtension.timed are timed"
+    )
