@@ -16,7 +16,7 @@ import traceback
 import warnings
 import weakref
 from time import perf_counter
-from typing import Any, Callable, Dict, Optional, Tuple, TypeVar, cast
+from typing import Any, Callable, Dict, Optional, TypeVar, cast
 
 from azure.functions import AppExtensionBase, Context, HttpResponse
 
@@ -56,14 +56,19 @@ _NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 # HttpResponse has no public way to set its body; every version of the SDK keeps it here.
 _BODY = "_HttpResponse__body"
 
-# How many starts are kept that no running invocation is known to need; see _forget_failed.
-_SPARE_STARTS = 5000
+# Apps return one response object again and again, and each time it has to show the latest time
+# alone; so a response carries what the function gave it.
+_GIVEN_BODY = "_timer_given_body"
+_GIVEN_SERVER_TIMING = "_timer_given_server_timing"
 
-# One response object may be returned by many invocations at a time, on as many threads.
-_response_lock = threading.RLock()
+# They may do so on many threads at a time.
+_headers_lock = threading.RLock()
+
+# So many starts may stay behind for good; only an app that has more of them is looked after, see
+# TimerExtension._watch.
+_UNWATCHED_STARTS = 4000
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
-_T = TypeVar("_T")
 
 
 class _InfoLogger(Protocol):
@@ -92,16 +97,17 @@ class TimerExtension(AppExtensionBase):
     # Invocation id -> start, from the pre hook to the post hook.
     start_timestamps: Dict[str, float]
 
-    # Invocation id -> what gives its context for as long as the worker holds that.
+    # Invocation id -> what gives its context, for as long as the worker holds that; and how many of
+    # them there are when _watch looks next.
     _contexts: Dict[str, Callable[[], Optional[object]]]
-    _forget_at: int
+    _look_at: int
 
     @classmethod
     def init(cls) -> None:
         """Called by the SDK, once, when the app imports the extension."""
         cls.start_timestamps = {}
         cls._contexts = {}
-        cls._forget_at = 2 * _SPARE_STARTS
+        cls._look_at = 2 * _UNWATCHED_STARTS
 
     @classmethod
     def configure(
@@ -192,10 +198,15 @@ class TimerExtension(AppExtensionBase):
         **kwargs: object,
     ) -> None:
         """Called by the worker before each invocation: logs that it starts, and notes when."""
-        cls._contexts[context.invocation_id] = _weak_reference(context)
-        if len(cls._contexts) >= cls._forget_at:
-            cls._forget_failed()
-        cls.start_timestamps[context.invocation_id] = cls._start(logger, context.function_name)
+        invocation_id = context.invocation_id
+        if len(cls.start_timestamps) >= _UNWATCHED_STARTS:
+            cls._watch(invocation_id, context)
+        try:
+            log = logger if cls.logger is None else cls.logger
+            log.info(f"Recording start time of {context.function_name}")
+        except Exception:
+            traceback.print_exc()
+        cls.start_timestamps[invocation_id] = perf_counter()
 
     @classmethod
     def post_invocation_app_level(
@@ -209,10 +220,23 @@ class TimerExtension(AppExtensionBase):
     ) -> None:
         """Called by the worker after each invocation that returned: reports the elapsed time."""
         end = perf_counter()
-        cls._contexts.pop(context.invocation_id, None)
-        start = cls.start_timestamps.pop(context.invocation_id, None)
-        if start is not None:
-            cls._report(logger, context.function_name, end - start, func_ret)
+        invocation_id = context.invocation_id
+        if cls._contexts:
+            cls._contexts.pop(invocation_id, None)
+        start = cls.start_timestamps.pop(invocation_id, None)
+        if start is None:
+            return
+        try:
+            elapsed = end - start
+            sec = str(elapsed)
+            log = logger if cls.logger is None else cls.logger
+            log.info(f"Time taken to execute {context.function_name} is {sec} sec")
+            if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
+                _lengthen_body(func_ret, f" (TimeElapsed: {sec} sec)")
+            if cls.server_timing_header and isinstance(func_ret, HttpResponse):
+                _add_server_timing(func_ret, context.function_name, elapsed)
+        except Exception:
+            traceback.print_exc()
 
     @classmethod
     def timed(cls, function: _Function) -> _Function:
@@ -254,32 +278,27 @@ class TimerExtension(AppExtensionBase):
         if _worker_calls_hooks():
             return cast(_Function, function)
 
-        own_logger = logging.getLogger(__name__)
-        code = function.__code__
-        parameters = code.co_varnames[: code.co_argcount]
-
-        def begin(args: Any, kwargs: Any) -> Tuple[str, float]:
-            context = dict(zip(parameters, args), **kwargs).get("context")
-            name = getattr(context, "function_name", function.__name__)
-            return name, cls._start(own_logger, name)
+        logger = logging.getLogger(__name__)
 
         def call(*args: Any, **kwargs: Any) -> object:
-            name, start = begin(args, kwargs)
+            context: Any = _Invocation(function, args, kwargs)
             func_ret = None
+            cls.pre_invocation_app_level(logger, context)
             try:
                 func_ret = function(*args, **kwargs)
                 return func_ret
             finally:
-                cls._report(own_logger, name, perf_counter() - start, func_ret)
+                cls.post_invocation_app_level(logger, context, None, func_ret)
 
         async def call_async(*args: Any, **kwargs: Any) -> object:
-            name, start = begin(args, kwargs)
+            context: Any = _Invocation(function, args, kwargs)
             func_ret = None
+            cls.pre_invocation_app_level(logger, context)
             try:
                 func_ret = await function(*args, **kwargs)
                 return func_ret
             finally:
-                cls._report(own_logger, name, perf_counter() - start, func_ret)
+                cls.post_invocation_app_level(logger, context, None, func_ret)
 
         # The worker takes context.function_directory from the file that the function was compiled
         # from (inspect.getfile), which nothing can set on all of Python 3.7 to 3.14. So the wrapper
@@ -290,55 +309,43 @@ class TimerExtension(AppExtensionBase):
         else:
             source = "def wrapper(*args, **kwargs): return call(*args, **kwargs)"
             namespace = {"call": call}
+        code = function.__code__
         lines_before = "\n" * (code.co_firstlineno - 1)
         exec(compile(lines_before + source, code.co_filename, "exec"), namespace)
         return cast(_Function, functools.wraps(function)(namespace["wrapper"]))
 
     @classmethod
-    def _start(cls, logger: _InfoLogger, function_name: str) -> float:
-        try:
-            cls._log(logger, f"Recording start time of {function_name}")
-        except Exception:
-            traceback.print_exc()
-        return perf_counter()
+    def _watch(cls, invocation_id: str, context: object) -> None:
+        """Now and then, drop the starts of invocations that raised: they get no post hook.
 
-    @classmethod
-    def _report(
-        cls, logger: _InfoLogger, function_name: str, elapsed: float, func_ret: object
-    ) -> None:
-        try:
-            sec = str(elapsed)
-            cls._log(logger, f"Time taken to execute {function_name} is {sec} sec")
-            if not (cls.append_to_http_response or cls.server_timing_header):
-                return
-            if isinstance(func_ret, HttpResponse):
-                with _response_lock:
-                    if cls.append_to_http_response:
-                        _lengthen_body(func_ret, f" (TimeElapsed: {sec} sec)")
-                    if cls.server_timing_header:
-                        _add_server_timing(func_ret, function_name, elapsed)
-        except Exception:
-            traceback.print_exc()
-
-    @classmethod
-    def _log(cls, logger: _InfoLogger, message: str) -> None:
-        (logger if cls.logger is None else cls.logger).info(message)
-
-    @classmethod
-    def _forget_failed(cls) -> None:
-        """Drop the starts of invocations that raised, for which the worker calls no post hook.
-
-        The worker lets go of the context of such an invocation, and holds that of one that runs.
-        Some contexts cannot tell, since nothing can refer to them weakly or a test dropped them, so
-        the newest of those stay.
+        The worker holds the context of an invocation that runs, and lets go of that of one that
+        raised. Of a context that cannot be referred to weakly, or that a test dropped, nothing is
+        known, so of those that seem to be gone the newest stay.
         """
-        # A copy, made in one step: other threads go on adding and removing.
+        try:
+            cls._contexts[invocation_id] = weakref.ref(context)
+        except TypeError:  # a SimpleNamespace, say
+            cls._contexts[invocation_id] = _no_context
+        if len(cls._contexts) < cls._look_at:
+            return
+        # A copy, made in one step, since other threads go on adding and removing.
         contexts = cls._contexts.copy()
-        gone = [invocation_id for invocation_id, held in contexts.items() if held() is None]
-        for invocation_id in gone[:-_SPARE_STARTS]:
-            cls._contexts.pop(invocation_id, None)
-            cls.start_timestamps.pop(invocation_id, None)
-        cls._forget_at = len(cls._contexts) + _SPARE_STARTS
+        gone = [gone_id for gone_id, held in contexts.items() if held() is None]
+        for gone_id in gone[:-_UNWATCHED_STARTS]:
+            cls._contexts.pop(gone_id, None)
+            cls.start_timestamps.pop(gone_id, None)
+        cls._look_at = len(cls._contexts) + _UNWATCHED_STARTS
+
+
+class _Invocation:
+    """The context of one call of a decorated function, which may be one of many in an invocation."""
+
+    def __init__(self, function: Any, args: Any, kwargs: Any) -> None:
+        if args:  # the worker passes all by name, a unit test may not
+            code = function.__code__
+            kwargs = dict(zip(code.co_varnames[: code.co_argcount], args), **kwargs)
+        self.function_name = getattr(kwargs.get("context"), "function_name", function.__name__)
+        self.invocation_id = str(id(self))
 
 
 def _worker_calls_hooks() -> bool:
@@ -351,51 +358,50 @@ def _worker_calls_hooks() -> bool:
     return setting in _ON
 
 
-def _weak_reference(context: object) -> Callable[[], Optional[object]]:
-    try:
-        return weakref.ref(context)
-    except TypeError:  # a SimpleNamespace, say
-        return lambda: None
+def _no_context() -> None:
+    """Stands in for a weak reference to a context that takes none."""
 
 
-def _lengthen_body(response: HttpResponse, suffix: str) -> None:
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    if int(response.status_code) in _FIXED_BODY_STATUSES:
+def _lengthen_body(response: Any, suffix: str) -> None:
+    if response.status_code != 200 and int(response.status_code) in _FIXED_BODY_STATUSES:
         return
-    if not _BODY_DESCRIBING_HEADERS.isdisjoint(headers):
-        return
-    # The host sends a Content-Type header that the function set, not the response's own charset.
-    parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
-    charset = parameter.group(1) if parameter else response.charset
-    given = _given(response, "_timed_body", response.get_body())
+    charset, has_length = response.charset, False
+    if response.headers:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        if not _BODY_DESCRIBING_HEADERS.isdisjoint(headers):
+            return
+        has_length = "content-length" in headers
+        # The worker sends a Content-Type that the function set, not the response's own charset.
+        parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
+        charset = parameter.group(1) if parameter else charset
+    # The body before the attribute, and below the attribute before the body: no other thread that
+    # returns this very response can come between and have its own suffix taken for given.
+    body = response._HttpResponse__body
+    given = getattr(response, "_timer_given_body", body)
     try:
-        if codecs.lookup(charset).name == "utf-8":
+        if charset == "utf-8" or codecs.lookup(charset).name == "utf-8":
             body = given + suffix.encode()
         else:
             # By way of the text, so that a byte-order mark stands at the start alone.
             body = (given.decode(charset) + suffix).encode(charset)
     except (LookupError, ValueError):  # no such charset, or a body that is not text in it
         return
-    vars(response)["_timed_body"] = given, body
-    setattr(response, _BODY, body)
-    if "content-length" in headers:
-        response.headers["Content-Length"] = str(len(body))
+    response._timer_given_body = given
+    response._HttpResponse__body = body
+    if has_length:
+        with _headers_lock:
+            response.headers["Content-Length"] = str(len(response.get_body()))
 
 
 def _add_server_timing(response: HttpResponse, function_name: str, elapsed: float) -> None:
-    # All in one header, since the worker sends one of a name.
-    now = ", ".join(v for name, v in response.headers.items() if name.lower() == "server-timing")
-    given = _given(response, "_timed_header", now)
     entry = f"{_NOT_TOKEN.sub('_', function_name)};dur={elapsed * 1000:.3f}"
-    header = f"{given}, {entry}" if given else entry
-    vars(response)["_timed_header"] = given, header
-    response.headers["Server-Timing"] = header
-
-
-def _given(response: HttpResponse, attribute: str, now: _T) -> _T:
-    """What the function put there, where ``now`` is what an earlier invocation left.
-
-    Apps return one response object again and again; each has to show its latest time alone.
-    """
-    given, ours = vars(response).get(attribute, (now, now))
-    return given if now == ours else now
+    with _headers_lock:
+        headers = response.headers
+        now = ", ".join(v for name, v in headers.items() if name.lower() == "server-timing")
+        # What the function put there, where it is what an earlier invocation of ours left.
+        given, ours = getattr(response, _GIVEN_SERVER_TIMING, (now, now))
+        given = given if now == ours else now
+        timing = f"{given}, {entry}" if given else entry
+        setattr(response, _GIVEN_SERVER_TIMING, (given, timing))
+        # All in one header, since the worker sends one of a name.
+        headers["Server-Timing"] = timing

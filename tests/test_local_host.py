@@ -178,7 +178,7 @@ def test_a_running_invocation_holds_its_context_and_a_failed_one_lets_go(
 
 
 def test_a_thousand_invocations_that_raise_over_http_leave_few_starts(serve, hooks_on, monkeypatch, caplog):
-    monkeypatch.setattr("python_worker_extension_timer._SPARE_STARTS", 50)
+    monkeypatch.setattr("python_worker_extension_timer._UNWATCHED_STARTS", 50)
     TimerExtension.init()
     caplog.set_level(logging.CRITICAL)
     running, done = threading.Event(), threading.Event()

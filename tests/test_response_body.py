@@ -274,7 +274,8 @@ def test_no_hook_raises_whatever_the_response(response):
 
 def test_a_response_that_fails_is_shown_on_stderr_and_the_time_is_logged_all_the_same(capsys):
     class Broken(HttpResponse):
-        def get_body(self):
+        @property
+        def headers(self):
             raise RuntimeError("the stream is closed")
 
     messages = invoke(Broken())

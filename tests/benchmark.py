@@ -1,0 +1,195 @@
+"""What timing an invocation costs: python tests/benchmark.py
+
+Each figure is the median of several runs, taken in turn so that a noisy moment falls on all of
+them; each ratio is the median of the ratios within a run. Last comes the memory that a million
+invocations that raise leave behind.
+"""
+
+import asyncio
+import inspect
+import logging
+import os
+import statistics
+import sys
+import time
+import uuid
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+# Nothing is decorated where the worker calls the hooks.
+os.environ["PYTHON_ENABLE_WORKER_EXTENSIONS"] = "0"
+
+import azure.functions
+from azure.functions import AppExtensionBase, HttpResponse
+
+from python_worker_extension_timer import TimerExtension
+
+RUNS = 15
+BATCHES = 30
+BATCH = 100
+
+
+class EmptyExtension(AppExtensionBase):
+    """Hooks that do nothing: what it costs to call them."""
+
+    @classmethod
+    def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
+        pass
+
+    @classmethod
+    def post_invocation_app_level(
+        cls, logger, context, func_args=None, func_ret=None, *args, **kwargs
+    ):
+        pass
+
+
+class TutorialsWay(AppExtensionBase):
+    """The same two hooks as a first draft has them, without a thought for any but the plain case."""
+
+    @classmethod
+    def init(cls):
+        cls.starts: Dict[str, float] = {}
+
+    @classmethod
+    def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
+        logger.info(f"Recording start time of {context.function_name}")
+        cls.starts[context.invocation_id] = time.time()
+
+    @classmethod
+    def post_invocation_app_level(
+        cls, logger, context, func_args=None, func_ret=None, *args, **kwargs
+    ):
+        if context.invocation_id in cls.starts:
+            elapsed = time.time() - cls.starts.pop(context.invocation_id)
+            logger.info(f"Time taken to execute {context.function_name} is {elapsed} sec")
+            if isinstance(func_ret, HttpResponse):
+                func_ret._HttpResponse__body += f" (TimeElapsed: {elapsed} sec)".encode()
+
+
+class Timer(TimerExtension):
+    pass
+
+
+class AppendingTimer(TimerExtension):
+    append_to_http_response = True
+
+
+class Context:
+    """As the worker's: what it holds is read through properties."""
+
+    def __init__(self, invocation_id: str) -> None:
+        self.__invocation_id = invocation_id
+
+    @property
+    def invocation_id(self) -> str:
+        return self.__invocation_id
+
+    @property
+    def function_name(self) -> str:
+        return "HttpTrigger"
+
+
+def make_logger(name: str, level: int) -> logging.Logger:
+    logger = logging.getLogger(f"benchmark.{name}")
+    logger.propagate = False
+    logger.setLevel(level)
+    logger.addHandler(logging.StreamHandler(open(os.devnull, "w")))
+    return logger
+
+
+LOGGERS = {
+    "a logger that writes": make_logger("on", logging.INFO),
+    "logging off": make_logger("off", logging.WARNING),
+}
+
+
+def hello(req: HttpResponse) -> HttpResponse:
+    return req
+
+
+async def hello_async(req: HttpResponse) -> HttpResponse:
+    return req
+
+
+# Each row: what it is, the extension whose hooks are called, the function that is called.
+HOOKS = [
+    ("an empty extension", EmptyExtension, None),
+    ("the tutorial's way", TutorialsWay, None),
+    ("this extension", Timer, None),
+    ("this extension, append_to_http_response=True", AppendingTimer, None),
+]
+FUNCTIONS = [
+    ("a sync function between the two hooks", Timer, hello),
+    ("a decorated sync function", None, Timer.timed(hello)),
+    ("an async function between the two hooks", Timer, hello_async),
+    ("a decorated async function", None, Timer.timed(hello_async)),
+]
+
+
+async def run(logger: logging.Logger, extension: Any, function: Optional[Callable[..., Any]]) -> float:
+    """Microseconds that an invocation takes, the mean of several thousand."""
+    pre = extension and extension.pre_invocation_app_level
+    post = extension and extension.post_invocation_app_level
+    is_async = inspect.iscoroutinefunction(function)
+    seconds = 0.0
+    for _ in range(BATCHES):
+        contexts = [Context(str(number)) for number in range(BATCH)]
+        responses = [HttpResponse("hello") for _ in range(BATCH)]
+        start = time.perf_counter()
+        for context, response in zip(contexts, responses):
+            if pre:
+                pre(logger, context, {})
+            if is_async:
+                await function(req=response)
+            elif function:
+                function(req=response)
+            if post:
+                post(logger, context, {}, response)
+        seconds += time.perf_counter() - start
+    return seconds / (BATCHES * BATCH) * 1e6
+
+
+def compare(logger: logging.Logger, rows: Sequence[Tuple[str, Any, Any]]) -> List[List[float]]:
+    """The microseconds of each row, run by run."""
+    runs = [[asyncio.run(run(logger, *row[1:])) for row in rows] for _ in range(RUNS)]
+    return [list(column) for column in zip(*runs)]
+
+
+def grown(extension: Any) -> float:
+    """MiB by which a million invocations that raise, and so get no post hook, grow the process."""
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    logger = LOGGERS["logging off"]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(1_000_000):
+        extension.pre_invocation_app_level(logger, Context(str(uuid.uuid4())), {})
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    extension.init()  # forgets them, for what is measured next
+    return (after - before) * unit / 2**20
+
+
+def main() -> None:
+    # The peak is what is read, so this comes before anything else.
+    memory = [] if sys.platform == "win32" else [(row[0], grown(row[1])) for row in (HOOKS[2], HOOKS[1])]
+
+    print(f"Python {sys.version.split()[0]}, azure-functions {azure.functions.__version__}")
+    for name, logger in LOGGERS.items():
+        Timer.logger = logger
+        print(f"\nMicroseconds per invocation, {name}\n")
+        columns = compare(logger, HOOKS)
+        for (label, _, _), column in zip(HOOKS, columns):
+            ratio = statistics.median(own / base for own, base in zip(column, columns[1]))
+            print(f"  {label:46}{statistics.median(column):8.2f}   {ratio:5.2f} times the tutorial's way")
+        columns = compare(logger, FUNCTIONS)
+        for index, (label, _, _) in enumerate(FUNCTIONS):
+            hooks = columns[index - index % 2]
+            more = statistics.median(own - base for own, base in zip(columns[index], hooks))
+            print(f"  {label:46}{statistics.median(columns[index]):8.2f}  {more:+6.2f} than with the hooks")
+
+    print("\nMiB grown over a million invocations that raise\n")
+    for label, mib in memory:
+        print(f"  {label:46}{mib:8.2f}")
+
+
+if __name__ == "__main__":
+    main()
