@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -256,3 +257,24 @@ def make_app(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def index_is_reached(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip where pip reaches no package index: a fresh environment needs azure-functions from one."""
+    folder = tmp_path_factory.mktemp("index")
+    probe = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries=0", "-d", str(folder), "wheel"]
+    result = subprocess.run(probe, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    if result.returncode:
+        pytest.skip("the package index cannot be reached: " + result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project, with nothing at its top level but what belongs there."""
+    copy = tmp_path_factory.mktemp("project")
+    for name in ("python_worker_extension_timer", "tests"):
+        shutil.copytree(str(ROOT / name), str(copy / name))
+    for name in ("setup.py", "readme.md", "LICENSE"):
+        shutil.copy(str(ROOT / name), str(copy))
+    return copy

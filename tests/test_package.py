@@ -1,0 +1,157 @@
+"""The package: what setup.py builds, and that it installs and imports anywhere."""
+
+import email
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import pytest
+
+from conftest import ROOT, host_environment
+
+NAME = "python_worker_extension_timer"
+BUILD = ("-W", "default", "setup.py", "sdist", "bdist_wheel")
+
+
+def run(*command, cwd, **settings):
+    """Run a command of this Python to its end; what it printed, on both streams."""
+    environment = host_environment(**settings)
+    environment.pop("PYTHONPATH")
+    result = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=str(cwd),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+@pytest.fixture(scope="session")
+def output(project):
+    """What the tutorial's own build command prints."""
+    return run(*BUILD, cwd=project)
+
+
+@pytest.fixture(scope="session")
+def dist(project, output):
+    return project / "dist"
+
+
+@pytest.fixture(scope="session")
+def sdist(dist):
+    (file,) = dist.glob("*.tar.gz")
+    return file
+
+
+@pytest.fixture(scope="session")
+def wheel(dist):
+    (file,) = dist.glob("*.whl")
+    return file
+
+
+def test_the_build_command_makes_one_sdist_and_one_wheel_for_any_python_3(dist, sdist, wheel):
+    assert sorted(dist.iterdir()) == sorted([sdist, wheel])
+    assert sdist.name.replace("-", "_") == f"{NAME}_1.0.0.tar.gz"
+    assert wheel.name == f"{NAME}-1.0.0-py3-none-any.whl"
+
+
+def test_no_deprecation_is_caused_by_the_projects_own_metadata(output, tmp_path):
+    (tmp_path / "setup.py").write_text("from setuptools import setup; setup(name='bare', packages=['bare'])")
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "__init__.py").touch()
+    bare = run(*BUILD, cwd=tmp_path)
+
+    deprecation = r"\w*(?:DeprecationWarning|FutureWarning): .*"
+    assert set(re.findall(deprecation, output)) == set(re.findall(deprecation, bare))
+
+
+def test_the_sdist_holds_all_that_its_tests_need(sdist):
+    with tarfile.open(str(sdist)) as archive:
+        files = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+
+    expected = {"readme.md", "LICENSE", "setup.py"}
+    for folder in (NAME, "tests"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                expected.add(path.relative_to(ROOT).as_posix())
+    assert expected <= files
+    assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
+
+
+def test_the_wheel_holds_the_package_with_py_typed_and_nothing_else_at_its_top_level(wheel):
+    with zipfile.ZipFile(str(wheel)) as archive:
+        files = archive.namelist()
+
+    assert {name.split("/")[0] for name in files} == {NAME, f"{NAME}-1.0.0.dist-info"}
+    assert {name for name in files if name.startswith(NAME + "/")} == {f"{NAME}/__init__.py", f"{NAME}/py.typed"}
+    assert [name for name in files if name.endswith("/LICENSE")]
+
+
+def test_the_metadata_says_what_an_index_shows(wheel):
+    with zipfile.ZipFile(str(wheel)) as archive:
+        metadata = email.message_from_bytes(archive.read(f"{NAME}-1.0.0.dist-info/METADATA"))
+
+    tutorial = "https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions"
+    assert metadata["Name"] == "python-worker-extension-timer"
+    assert metadata["Version"] == "1.0.0"
+    assert "times each invocation" in metadata["Summary"]
+    assert "MIT" in (metadata["License"], metadata["License-Expression"])
+    assert metadata["Requires-Python"] == ">=3.7"
+    assert "azure-functions" in metadata["Keywords"]
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_all("Project-URL") == [f"Tutorial, {tutorial}"]
+    assert metadata["Home-page"] in (None, tutorial)
+    assert (metadata["Author"], metadata["Author-email"]) in ((None, None), ("UNKNOWN", "UNKNOWN"))
+    versions = [c.rsplit(" ", 1)[1] for c in metadata.get_all("Classifier") if "Python :: 3." in c]
+    assert versions == [f"3.{minor}" for minor in range(7, 15)]
+    description = metadata.get_payload() or metadata["Description"]
+    assert description.strip().startswith("# python-worker-extension-timer")
+
+
+def test_each_python_gets_the_sdks_line_for_it_and_the_extra_dev_the_tools(wheel):
+    with zipfile.ZipFile(str(wheel)) as archive:
+        metadata = email.message_from_bytes(archive.read(f"{NAME}-1.0.0.dist-info/METADATA"))
+
+    requirements = {re.sub(r"[\s()'\"]", "", line) for line in metadata.get_all("Requires-Dist")}
+    assert {requirement for requirement in requirements if "extra==" not in requirement} <= {
+        "azure-functions<2.0.0,>=1.7.0;python_version<3.13",
+        "azure-functions>=1.7.0,<2.0.0;python_version<3.13",
+        "azure-functions<3.0.0,>=2.0.0;python_version>=3.13",
+        "azure-functions>=2.0.0,<3.0.0;python_version>=3.13",
+    }
+    assert len(requirements) == 6
+    assert {r.split(";")[0] for r in requirements if "extra==dev" in r} == {"pytest", "setuptools", "wheel", "twine"}
+
+
+def test_twine_finds_nothing_to_say(sdist, wheel, project):
+    said = run("-m", "twine", "check", "--strict", sdist, wheel, cwd=project, NO_COLOR="1")
+
+    assert said.count("PASSED") == 2
+
+
+# Neither this environment's packages nor the folder it runs in are on the path of a fresh one.
+FROM_TARGET = "import sys; sys.path.insert(0, sys.argv[1]); import {0}; print({0}.__file__, {0}.__all__)"
+
+
+@pytest.mark.parametrize(
+    "built, options",
+    [("sdist", []), ("wheel", []), ("sdist", ["--no-build-isolation"]), ("wheel", ["--no-build-isolation"])],
+    ids=["sdist", "wheel", "sdist, no build isolation", "wheel, no build isolation"],
+)
+def test_it_installs_into_an_empty_target_from_another_folder(
+    built, options, request, index_is_reached, tmp_path
+):
+    target, elsewhere = tmp_path / "target", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    file = request.getfixturevalue(built)
+
+    run("-m", "pip", "install", *options, "--target", target, file, cwd=elsewhere)
+
+    said = run("-I", "-S", "-c", FROM_TARGET.format(NAME), target, cwd=elsewhere)
+    assert said == f"{target / NAME / '__init__.py'} ['TimerExtension']\n"
