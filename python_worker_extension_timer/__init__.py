@@ -53,15 +53,7 @@ _CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE
 # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
 _NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
-# HttpResponse has no public way to set its body; every version of the SDK keeps it here.
-_BODY = "_HttpResponse__body"
-
-# Apps return one response object again and again, and each time it has to show the latest time
-# alone; so a response carries what the function gave it.
-_GIVEN_BODY = "_timer_given_body"
-_GIVEN_SERVER_TIMING = "_timer_given_server_timing"
-
-# They may do so on many threads at a time.
+# Apps return one response object from many invocations, on many threads at a time.
 _headers_lock = threading.RLock()
 
 # So many starts may stay behind for good; only an app that has more of them is looked after, see
@@ -102,12 +94,16 @@ class TimerExtension(AppExtensionBase):
     _contexts: Dict[str, Callable[[], Optional[object]]]
     _look_at: int
 
+    # Whether configure() has said that no hook will run: each module of a v1 app calls it.
+    _told: bool
+
     @classmethod
     def init(cls) -> None:
         """Called by the SDK, once, when the app imports the extension."""
         cls.start_timestamps = {}
         cls._contexts = {}
         cls._look_at = 2 * _UNWATCHED_STARTS
+        cls._told = False
 
     @classmethod
     def configure(
@@ -150,7 +146,8 @@ class TimerExtension(AppExtensionBase):
         UserWarning
             An argument is none of the above. It has no effect.
         RuntimeWarning
-            The worker that runs the app will not call the hooks; the warning says what to do.
+            The worker that runs the app will not call the hooks; the warning says what to do. It
+            comes once, however often this is called.
 
         https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
         """
@@ -161,7 +158,9 @@ class TimerExtension(AppExtensionBase):
             if not isinstance(value, bool):
                 raise TypeError(f"{option} must be True or False, not {value!r}")
         if logger is not None and not callable(getattr(logger, "info", None)):
-            raise TypeError(f"logger must be a logger, with a callable info(message), not {logger!r}")
+            raise TypeError(
+                f"logger must be a logger, with a callable info(message), not {logger!r}"
+            )
 
         cls.append_to_http_response = append_to_http_response
         cls.logger = logger
@@ -176,14 +175,17 @@ class TimerExtension(AppExtensionBase):
                 "append_to_http_response, logger and server_timing_header, given by name",
                 stacklevel=2,
             )
-        if "FUNCTIONS_WORKER_RUNTIME" in os.environ and not _worker_calls_hooks():
+        in_worker = "FUNCTIONS_WORKER_RUNTIME" in os.environ
+        if in_worker and not cls._told and not _worker_calls_hooks():
+            cls._told = True
             warnings.warn(
                 "Python 3.13 and later call no extension hooks: only functions decorated with "
                 "@TimerExtension.timed are timed"
                 if sys.version_info >= (3, 13)
-                else f"The worker calls no extension hooks, since the app setting {_APP_SETTING} is "
-                f"{os.environ.get(_APP_SETTING, 'missing')}: set {_APP_SETTING}=1, or only "
-                "functions decorated with @TimerExtension.timed are timed",
+                else "The worker calls no extension hooks, since the app setting "
+                f"{_APP_SETTING} is {os.environ.get(_APP_SETTING, 'missing')}: set "
+                f"{_APP_SETTING}=1, or only functions decorated with @TimerExtension.timed are "
+                "timed",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -272,8 +274,8 @@ class TimerExtension(AppExtensionBase):
         """
         if not inspect.isfunction(function):
             raise TypeError(
-                "@TimerExtension.timed goes right above the def, below @app.route(...) and any other "
-                f"decorator of the SDK: it takes a function, not {type(function).__name__}"
+                "@TimerExtension.timed goes right above the def, below @app.route(...) and any "
+                f"other decorator of the SDK: it takes a function, not {type(function).__name__}"
             )
         if _worker_calls_hooks():
             return cast(_Function, function)
@@ -338,7 +340,7 @@ class TimerExtension(AppExtensionBase):
 
 
 class _Invocation:
-    """The context of one call of a decorated function, which may be one of many in an invocation."""
+    """The context of one call of a decorated function: an invocation may make several."""
 
     def __init__(self, function: Any, args: Any, kwargs: Any) -> None:
         if args:  # the worker passes all by name, a unit test may not
@@ -374,8 +376,10 @@ def _lengthen_body(response: Any, suffix: str) -> None:
         # The worker sends a Content-Type that the function set, not the response's own charset.
         parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
         charset = parameter.group(1) if parameter else charset
-    # The body before the attribute, and below the attribute before the body: no other thread that
-    # returns this very response can come between and have its own suffix taken for given.
+    # HttpResponse has no public way to set its body; every version of the SDK keeps it here. What
+    # the function gave it is kept beside, so that a response returned again shows the latest time
+    # alone. No lock: the body is read first and set last, so that no other thread that returns this
+    # very response can come between and have its own suffix taken for given.
     body = response._HttpResponse__body
     given = getattr(response, "_timer_given_body", body)
     try:
@@ -393,15 +397,15 @@ def _lengthen_body(response: Any, suffix: str) -> None:
             response.headers["Content-Length"] = str(len(response.get_body()))
 
 
-def _add_server_timing(response: HttpResponse, function_name: str, elapsed: float) -> None:
+def _add_server_timing(response: Any, function_name: str, elapsed: float) -> None:
     entry = f"{_NOT_TOKEN.sub('_', function_name)};dur={elapsed * 1000:.3f}"
     with _headers_lock:
         headers = response.headers
         now = ", ".join(v for name, v in headers.items() if name.lower() == "server-timing")
-        # What the function put there, where it is what an earlier invocation of ours left.
-        given, ours = getattr(response, _GIVEN_SERVER_TIMING, (now, now))
+        # Returned again, a response has what we put there last time; the function's own stays.
+        given, ours = getattr(response, "_timer_server_timing", (now, now))
         given = given if now == ours else now
         timing = f"{given}, {entry}" if given else entry
-        setattr(response, _GIVEN_SERVER_TIMING, (given, timing))
+        response._timer_server_timing = given, timing
         # All in one header, since the worker sends one of a name.
         headers["Server-Timing"] = timing

@@ -43,7 +43,7 @@ class EmptyExtension(AppExtensionBase):
 
 
 class TutorialsWay(AppExtensionBase):
-    """The same two hooks as a first draft has them, without a thought for any but the plain case."""
+    """The same two hooks as a first draft has them, with a thought for the plain case alone."""
 
     @classmethod
     def init(cls):
@@ -125,7 +125,9 @@ FUNCTIONS = [
 ]
 
 
-async def run(logger: logging.Logger, extension: Any, function: Optional[Callable[..., Any]]) -> float:
+async def run(
+    logger: logging.Logger, extension: Any, function: Optional[Callable[..., Any]]
+) -> float:
     """Microseconds that an invocation takes, the mean of several thousand."""
     pre = extension and extension.pre_invocation_app_level
     post = extension and extension.post_invocation_app_level
@@ -170,7 +172,9 @@ def grown(extension: Any) -> float:
 
 def main() -> None:
     # The peak is what is read, so this comes before anything else.
-    memory = [] if sys.platform == "win32" else [(row[0], grown(row[1])) for row in (HOOKS[2], HOOKS[1])]
+    memory = []
+    if sys.platform != "win32":
+        memory = [(label, grown(extension)) for label, extension, _ in (HOOKS[2], HOOKS[1])]
 
     print(f"Python {sys.version.split()[0]}, azure-functions {azure.functions.__version__}")
     for name, logger in LOGGERS.items():
@@ -178,13 +182,15 @@ def main() -> None:
         print(f"\nMicroseconds per invocation, {name}\n")
         columns = compare(logger, HOOKS)
         for (label, _, _), column in zip(HOOKS, columns):
+            median = statistics.median(column)
             ratio = statistics.median(own / base for own, base in zip(column, columns[1]))
-            print(f"  {label:46}{statistics.median(column):8.2f}   {ratio:5.2f} times the tutorial's way")
+            print(f"  {label:46}{median:8.2f}   {ratio:5.2f} times the tutorial's way")
         columns = compare(logger, FUNCTIONS)
         for index, (label, _, _) in enumerate(FUNCTIONS):
             hooks = columns[index - index % 2]
+            median = statistics.median(columns[index])
             more = statistics.median(own - base for own, base in zip(columns[index], hooks))
-            print(f"  {label:46}{statistics.median(columns[index]):8.2f}  {more:+6.2f} than with the hooks")
+            print(f"  {label:46}{median:8.2f}  {more:+6.2f} than with the hooks")
 
     print("\nMiB grown over a million invocations that raise\n")
     for label, mib in memory:

@@ -214,8 +214,7 @@ def run_host(*arguments: object, **settings: str) -> "subprocess.CompletedProces
     return subprocess.run(
         host_command(*arguments, "--once", "--port", 0),
         env=host_environment(**settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         encoding="utf-8",
         timeout=60,
     )
@@ -261,10 +260,15 @@ def make_app(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def index_is_reached(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Skip where pip reaches no package index: a fresh environment needs azure-functions from one."""
-    folder = tmp_path_factory.mktemp("index")
-    probe = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries=0", "-d", str(folder), "wheel"]
-    result = subprocess.run(probe, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    """Skip where pip reaches no package index: a fresh environment needs one."""
+    download = [sys.executable, *"-m pip download --no-deps --retries=0 wheel".split()]
+    result = subprocess.run(
+        download,
+        cwd=str(tmp_path_factory.mktemp("index")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
     if result.returncode:
         pytest.skip("the package index cannot be reached: " + result.stdout.splitlines()[-1])
 

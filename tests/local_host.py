@@ -78,7 +78,9 @@ class Context:
 class LocalHost:
     """Serves functions on 127.0.0.1 inside a ``with`` block; port 0 is any free one."""
 
-    def __init__(self, functions: Iterable[HttpFunction], prefix: str = "api", port: int = 0) -> None:
+    def __init__(
+        self, functions: Iterable[HttpFunction], prefix: str = "api", port: int = 0
+    ) -> None:
         self.prefix = prefix.strip("/")
         # As in ASP.NET routing, a literal route comes before one with parameters.
         self.functions = sorted(functions, key=lambda function: function.route.count("{"))
@@ -88,7 +90,9 @@ class LocalHost:
             self.server = Server(("127.0.0.1", port), functools.partial(RequestHandler, self))
         except OSError as error:
             self.loop.close()
-            raise StartError(f"cannot listen on port {port}: {error.strerror}; try another --port")
+            raise StartError(
+                f"cannot listen on port {port}: {error.strerror}; try another --port"
+            ) from error
         self.port = self.server.server_address[1]
         self.url = f"http://localhost:{self.port}"
         self.threads = [
@@ -115,7 +119,9 @@ class LocalHost:
     def path(self, function: HttpFunction) -> str:
         return "/" + "/".join(part for part in (self.prefix, function.route.strip("/")) if part)
 
-    def find(self, method: str, path: str) -> Tuple[Optional[HttpFunction], Dict[str, str], List[str]]:
+    def find(
+        self, method: str, path: str
+    ) -> Tuple[Optional[HttpFunction], Dict[str, str], List[str]]:
         """The function that answers, its route parameters, and all methods that the path has."""
         allowed: List[str] = []
         for function, pattern in zip(self.functions, self.patterns):
@@ -268,7 +274,9 @@ def read_response(func_ret: object) -> Tuple[int, List[Tuple[str, str]], bytes]:
 def refuse(status: int, headers: List[Tuple[str, str]], body: bytes, head: bool) -> None:
     """Raise what the host's web server raises, and the client sees as 500."""
     if body and not allows_body(status):
-        raise ValueError(f"a response of status {status} has no body, this one has {len(body)} bytes")
+        raise ValueError(
+            f"a response of status {status} has no body, this one has {len(body)} bytes"
+        )
     if head or status == 304:  # there it is the length of what is not sent
         return
     for name, value in headers:
@@ -298,7 +306,7 @@ def load_app(app: Path) -> Tuple[List[HttpFunction], str]:
     is_v2 = (app / "function_app.py").is_file()
     if not is_v2 and not definitions:
         raise StartError(
-            f"{app} is no function app: it has neither function_app.py nor a folder with function.json"
+            f"{app} is no function app: it has no function_app.py and no folder with function.json"
         )
     sys.path.insert(0, str(app))
     try:
@@ -307,17 +315,20 @@ def load_app(app: Path) -> Tuple[List[HttpFunction], str]:
         http_settings = read_json(app / "host.json").get("extensions", {}).get("http", {})
         functions = list(load_v2() if is_v2 else load_v1(app, definitions))
     except (Exception, SystemExit) as error:
-        at = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(str(app))]
+        frames = traceback.extract_tb(error.__traceback__)
+        at = [frame for frame in frames if frame.filename.startswith(str(app))]
         where = f" ({at[-1].filename}, line {at[-1].lineno})" if at else ""
         message = " ".join(str(error).split())
-        raise StartError(f"cannot load {app}: {type(error).__name__}: {message}{where}")
+        raise StartError(f"cannot load {app}: {type(error).__name__}: {message}{where}") from error
     return functions, http_settings.get("routePrefix", "api")
 
 
 def load_v2() -> Iterable[HttpFunction]:
     module = importlib.import_module("function_app")
     apps = [
-        value for value in vars(module).values() if isinstance(value, azure.functions.FunctionRegister)
+        value
+        for value in vars(module).values()
+        if isinstance(value, azure.functions.FunctionRegister)
     ]
     if len(apps) != 1:
         raise ValueError(f"{len(apps)} function apps at the top level of function_app.py, not one")
@@ -353,7 +364,9 @@ def http_functions(
                 name,
                 function,
                 route=binding.get("route") or name,
-                methods=tuple(str(method).upper() for method in binding.get("methods") or ALL_METHODS),
+                methods=tuple(
+                    str(method).upper() for method in binding.get("methods") or ALL_METHODS
+                ),
                 parameter=binding["name"],
                 directory=str(directory),
             )
@@ -394,7 +407,11 @@ def port_number(text: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "app", metavar="APP", nargs="?", type=Path, default=Path(__file__).parent / "apps" / "v2",
+        "app",
+        metavar="APP",
+        nargs="?",
+        type=Path,
+        default=Path(__file__).parent / "apps" / "v2",
         help="the function app's folder (default: the sample app)",
     )
     parser.add_argument(

@@ -66,7 +66,9 @@ def test_a_positional_argument_is_warned_about_at_the_callers_line():
 def test_known_options_are_not_warned_about():
     with warnings.catch_warnings(record=True) as caught:
         TimerExtension.configure(
-            append_to_http_response=True, logger=logging.getLogger("timer"), server_timing_header=True
+            append_to_http_response=True,
+            logger=logging.getLogger("timer"),
+            server_timing_header=True,
         )
 
     assert caught == []
@@ -93,7 +95,9 @@ def test_a_configured_logger_may_be_falsy():
     assert len(logger.messages) == 2
 
 
-@pytest.mark.parametrize("make", [logging.getLogger, lambda name: logging.LoggerAdapter(logging.getLogger(name), {})])
+@pytest.mark.parametrize(
+    "make", [logging.getLogger, lambda name: logging.LoggerAdapter(logging.getLogger(name), {})]
+)
 def test_a_logger_of_the_standard_library_writes_both_lines_at_info(make, caplog):
     caplog.set_level(logging.INFO)
     TimerExtension.configure(logger=make("timer"))

@@ -54,8 +54,12 @@ def test_no_invocation_that_still_runs_loses_its_start(clock):
     assert len(logger.messages) == 12_000
 
 
-@pytest.mark.parametrize("make_context", [FakeContext, types.SimpleNamespace], ids=["weakly referenced", "not"])
-def test_a_thousand_pending_invocations_whose_context_the_worker_dropped_keep_their_starts(make_context):
+@pytest.mark.parametrize(
+    "make_context", [FakeContext, types.SimpleNamespace], ids=["weakly referenced", "not"]
+)
+def test_a_thousand_pending_invocations_whose_context_the_worker_dropped_keep_their_starts(
+    make_context,
+):
     def context(number: int) -> object:
         return make_context(function_name="f", invocation_id=str(number))
 

@@ -14,8 +14,11 @@ from python_worker_extension_timer import TimerExtension
 def test_the_sdk_registers_both_hooks_when_the_extension_is_imported():
     hooks = azure.functions.ExtensionMeta.get_application_hooks()
 
-    assert ("TimerExtension", TimerExtension.pre_invocation_app_level) in hooks.pre_invocation_app_level
-    assert ("TimerExtension", TimerExtension.post_invocation_app_level) in hooks.post_invocation_app_level
+    for registered, hook in (
+        (hooks.pre_invocation_app_level, TimerExtension.pre_invocation_app_level),
+        (hooks.post_invocation_app_level, TimerExtension.post_invocation_app_level),
+    ):
+        assert ("TimerExtension", hook) in registered
 
 
 def test_the_class_is_never_instantiated():
@@ -177,7 +180,9 @@ def test_sixteen_threads_at_once_each_get_their_own_times():
     assert TimerExtension.start_timestamps == {}
 
 
-@pytest.mark.parametrize("function_name", ["", "%s %d", "{name}", "naïve", "\ud800", "a\r\nb: c", None])
+@pytest.mark.parametrize(
+    "function_name", ["", "%s %d", "{name}", "naïve", "\ud800", "a\r\nb: c", None]
+)
 def test_any_function_name_is_logged_as_it_is(function_name):
     context, logger = FakeContext(function_name), FakeLogger()
 

@@ -45,7 +45,9 @@ def calls(extensions, hooks_on):
     def register(name):
         class Recording(func.AppExtensionBase):
             @classmethod
-            def post_function_load_app_level(cls, function_name, function_directory, *args, **kwargs):
+            def post_function_load_app_level(
+                cls, function_name, function_directory, *args, **kwargs
+            ):
                 calls.append((name, "load", function_name))
 
             @classmethod
@@ -177,7 +179,9 @@ def test_a_running_invocation_holds_its_context_and_a_failed_one_lets_go(
     assert contexts[0]() is None
 
 
-def test_a_thousand_invocations_that_raise_over_http_leave_few_starts(serve, hooks_on, monkeypatch, caplog):
+def test_a_thousand_invocations_that_raise_over_http_leave_few_starts(
+    serve, hooks_on, monkeypatch, caplog
+):
     monkeypatch.setattr("python_worker_extension_timer._UNWATCHED_STARTS", 50)
     TimerExtension.init()
     caplog.set_level(logging.CRITICAL)
@@ -325,7 +329,9 @@ def test_an_unknown_route_is_404(serve):
 
 
 def test_a_method_that_is_not_declared_is_405(serve):
-    answer = get(serve(HttpFunction("hello", hello, "hello", methods=("GET",))) + "/api/hello", "POST")
+    answer = get(
+        serve(HttpFunction("hello", hello, "hello", methods=("GET",))) + "/api/hello", "POST"
+    )
 
     assert answer.status == 405
     assert answer.headers["Allow"] == "GET"
@@ -337,7 +343,10 @@ def test_an_empty_route_prefix_serves_at_the_top():
 
 
 def test_text_is_an_answer_and_none_is_an_error(serve):
-    url = serve(HttpFunction("text", lambda req: "text", "text"), HttpFunction("none", lambda req: None, "none"))
+    url = serve(
+        HttpFunction("text", lambda req: "text", "text"),
+        HttpFunction("none", lambda req: None, "none"),
+    )
 
     assert get(url + "/api/text").body == b"text"
     assert get(url + "/api/none").status == 500
@@ -351,7 +360,10 @@ def test_a_head_request_gets_the_headers_alone(serve):
 
 @pytest.mark.parametrize("status", [204, 205, 304])
 def test_a_body_on_a_status_that_has_none_is_refused(status, serve, caplog):
-    answer = get(serve(HttpFunction("f", lambda req: HttpResponse("body", status_code=status), "f")) + "/api/f")
+    answer = get(
+        serve(HttpFunction("f", lambda req: HttpResponse("body", status_code=status), "f"))
+        + "/api/f"
+    )
 
     assert answer.status == 500
     assert f"a response of status {status} has no body" in caplog.text
@@ -373,7 +385,9 @@ def test_a_content_length_that_is_not_the_bodys_is_refused(length, serve, caplog
         lambda: HttpResponse(status_code=304, headers={"ETag": '"1"'}),
         lambda: HttpResponse("hello", headers={"content-length": "5"}),
         lambda: HttpResponse("naïve", charset="utf-16", headers={"Content-Length": "12"}),
-        lambda: HttpResponse(b"\x1f\x8b", headers={"Content-Encoding": "gzip", "Content-Length": "2"}),
+        lambda: HttpResponse(
+            b"\x1f\x8b", headers={"Content-Encoding": "gzip", "Content-Length": "2"}
+        ),
     ],
     ids=["204", "304", "Content-Length", "UTF-16", "gzip"],
 )
@@ -387,7 +401,9 @@ def test_with_every_option_on_no_response_is_refused(response, serve, hooks_on):
     assert "Server-Timing" in answer.headers
 
 
-def test_the_hooks_lines_are_system_logs_and_those_of_a_configured_logger_user_logs(serve, hooks_on, caplog):
+def test_the_hooks_lines_are_system_logs_and_those_of_a_configured_logger_user_logs(
+    serve, hooks_on, caplog
+):
     caplog.set_level(logging.INFO)
     url = serve(hello)
 
@@ -421,7 +437,9 @@ def test_user_logs_are_shown_of_an_invocation_alone(make_app):
 
     assert "INFO root: logged in the invocation\n" in result.stdout
     assert "logged at import" not in result.stdout + result.stderr
-    assert ("INFO timer: Recording start time of hello\n" in result.stdout) == (sys.version_info < (3, 13))
+    assert ("INFO timer: Recording start time of hello\n" in result.stdout) == (
+        sys.version_info < (3, 13)
+    )
 
 
 @needs_v2
@@ -436,7 +454,8 @@ app = func.FunctionApp()
 @app.route(route="where", methods=["GET"])
 @TimerExtension.timed
 def where(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    return func.HttpResponse(f"{context.function_directory} {os.environ['GREETING']} {os.environ['KEPT']}")
+    values = context.function_directory, os.environ["GREETING"], os.environ["KEPT"]
+    return func.HttpResponse(" ".join(values))
 """,
         GREETING="from settings",
         KEPT="from settings",
@@ -514,13 +533,19 @@ def broken_v1_app(tmp_path, definition, source=""):
     [
         ("{", "", "JSONDecodeError"),
         ("[]", "", "AttributeError"),
-        ('{"bindings": []}', "import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            '{"bindings": []}',
+            "import no_such_module",
+            "ModuleNotFoundError: No module named 'no_such_module'",
+        ),
         ('{"bindings": []}', "def main(:", "SyntaxError"),
         ('{"bindings": []}', "raise SystemExit(3)", "SystemExit: 3"),
         ('{"bindings": []}', "", "has no attribute 'main'"),
     ],
 )
-def test_an_app_that_fails_to_load_ends_in_one_line_and_status_1(definition, source, said, tmp_path):
+def test_an_app_that_fails_to_load_ends_in_one_line_and_status_1(
+    definition, source, said, tmp_path
+):
     result = run_host(broken_v1_app(tmp_path, definition, source))
 
     assert result.returncode == 1
@@ -554,8 +579,7 @@ def test_a_port_in_use_ends_in_one_line_and_status_1():
         result = subprocess.run(
             host_command(APPS / "v1", "--once", "--port", port),
             env=host_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             encoding="utf-8",
             timeout=60,
         )
@@ -570,8 +594,7 @@ def test_a_port_that_is_none_ends_in_the_usage_and_status_2(port):
     result = subprocess.run(
         host_command(APPS / "v1", f"--port={port}"),
         env=host_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         encoding="utf-8",
         timeout=60,
     )

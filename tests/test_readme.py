@@ -1,4 +1,4 @@
-"""The readme: its commands, its output, its code blocks and its tables are what they claim to be."""
+"""The readme: its commands, output, code blocks and tables are what they claim to be."""
 
 import inspect
 import json
@@ -111,7 +111,9 @@ def test_the_lengths_that_are_shown_are_those_of_the_bodies_shown():
 
 
 @needs_v2
-@pytest.mark.parametrize("number, timed", [(0, PYTHON_WITH_HOOKS), (2, True)], ids=["hooks", "decorator"])
+@pytest.mark.parametrize(
+    "number, timed", [(0, PYTHON_WITH_HOOKS), (2, True)], ids=["hooks", "decorator"]
+)
 def test_the_apps_of_the_v2_model_run_and_show_an_elapsed_time(number, timed, make_app):
     stdout = run_host(make_app(blocks("python")[number])).stdout
 
@@ -172,7 +174,8 @@ def test_the_headers_and_statuses_that_leave_a_body_alone_are_those_of_the_code(
         python_worker_extension_timer._BODY_DESCRIBING_HEADERS
     )
     assert "status 1xx, 204, 205, 206 or 304" in text
-    assert python_worker_extension_timer._FIXED_BODY_STATUSES == {*range(100, 200), 204, 205, 206, 304}
+    statuses = {*range(100, 200), 204, 205, 206, 304}
+    assert python_worker_extension_timer._FIXED_BODY_STATUSES == statuses
 
 
 @pytest.mark.parametrize("row", table("Python versions"), ids=lambda row: row["Python"])

@@ -85,7 +85,9 @@ def test_the_content_length_that_the_app_set_is_that_of_the_body_sent_and_stands
     assert lengths == [str(len(response.get_body()))]
 
 
-@pytest.mark.skipif(not hasattr(HttpResponse("").headers, "add"), reason="this SDK has one header of a name")
+@pytest.mark.skipif(
+    not hasattr(HttpResponse("").headers, "add"), reason="this SDK has one header of a name"
+)
 def test_a_content_length_that_the_app_set_twice_stands_once():
     response = HttpResponse(HELLO, headers={"Content-Length": "12"})
     response.headers.add("content-length", "12")
@@ -142,7 +144,9 @@ def test_a_byte_order_mark_stands_at_the_start_alone(charset, text):
     assert response.get_body().startswith("".encode(charset))
 
 
-@pytest.mark.parametrize("encoding, mark", [("utf-16-be", codecs.BOM_UTF16_BE), ("utf-16-le", codecs.BOM_UTF16_LE)])
+@pytest.mark.parametrize(
+    "encoding, mark", [("utf-16-be", codecs.BOM_UTF16_BE), ("utf-16-le", codecs.BOM_UTF16_LE)]
+)
 def test_a_utf_16_body_of_either_byte_order_stays_readable(encoding, mark, clock):
     response = HttpResponse(mark + "naïve".encode(encoding), charset="utf-16")
 
@@ -172,7 +176,9 @@ def test_a_body_of_unknown_charset_is_left_alone(charset, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("charset, body", [("utf-16", b"\x00\xd8\x00"), ("ascii", b"\xff"), ("euc-kr", b"\xff\xff")])
+@pytest.mark.parametrize(
+    "charset, body", [("utf-16", b"\x00\xd8\x00"), ("ascii", b"\xff"), ("euc-kr", b"\xff\xff")]
+)
 def test_a_body_that_is_not_text_in_its_charset_is_left_alone(charset, body, capsys):
     response = HttpResponse(body, charset=charset)
 
@@ -264,7 +270,7 @@ def test_without_the_option_the_response_stays_as_it_is():
         HttpResponse(HELLO.encode(), charset=5),
         HttpResponse(HELLO, headers={"Content-Type": b"text/plain"}),
     ],
-    ids=["a mock", "a status that is no number", "a charset that is no string", "a header of bytes"],
+    ids=["a mock", "status is no number", "charset is no string", "a header of bytes"],
 )
 def test_no_hook_raises_whatever_the_response(response):
     messages = invoke(response)

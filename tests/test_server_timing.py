@@ -31,7 +31,13 @@ def timed_response(clock, seconds, *, function_name="HttpTrigger", **response_ar
 
 @pytest.mark.parametrize(
     "seconds, milliseconds",
-    [(0, "0.000"), (0.0000001, "0.000"), (0.25, "250.000"), (1.5, "1500.000"), (2e10, "20000000000000.000")],
+    [
+        (0, "0.000"),
+        (0.0000001, "0.000"),
+        (0.25, "250.000"),
+        (1.5, "1500.000"),
+        (2e10, "20000000000000.000"),
+    ],
 )
 def test_the_entry_is_milliseconds_as_a_plain_decimal_of_three_places(clock, seconds, milliseconds):
     clock.now = 0.0
@@ -52,7 +58,9 @@ def test_an_entry_of_the_function_under_its_own_name_is_kept_too(clock):
     assert header(response) == "HttpTrigger;dur=1, HttpTrigger;dur=250.000"
 
 
-@pytest.mark.skipif(not hasattr(HttpResponse("").headers, "add"), reason="this SDK has one header of a name")
+@pytest.mark.skipif(
+    not hasattr(HttpResponse("").headers, "add"), reason="this SDK has one header of a name"
+)
 def test_entries_in_several_headers_become_one_header(clock):
     response, context = HttpResponse(headers={"Server-Timing": "db;dur=53"}), FakeContext()
     response.headers.add("server-timing", "cache;dur=2")
@@ -151,7 +159,9 @@ def json(req):
     [(no_content, 204, b""), (zipped, 200, GZIPPED), (json, 200, b'{"a": 1}')],
     ids=["204", "gzip", "JSON"],
 )
-def test_it_works_over_http_where_the_body_may_not_be_touched(function, status, body, serve, hooks_on):
+def test_it_works_over_http_where_the_body_may_not_be_touched(
+    function, status, body, serve, hooks_on
+):
     answer = get(f"{serve(function)}/api/{function.__name__}")
 
     assert (answer.status, answer.body) == (status, body)

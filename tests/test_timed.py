@@ -113,7 +113,9 @@ def test_without_a_configured_logger_the_lines_are_user_logs_of_the_package(func
 
     call(TimerExtension.timed(function), req=None)
 
-    loggers = {(record.name, record.levelname) for record in caplog.records if record.name != "asyncio"}
+    loggers = {
+        (record.name, record.levelname) for record in caplog.records if record.name != "asyncio"
+    }
     assert loggers == {("python_worker_extension_timer", "INFO")}
 
 
@@ -186,7 +188,9 @@ def test_a_traceback_shows_the_function_in_its_own_file():
 
 @sync_and_async
 def test_wrong_arguments_raise_what_they_raise_without_the_decorator(function):
-    with pytest.raises(TypeError, match=f"{function.__name__}.*missing 1 required positional argument"):
+    with pytest.raises(
+        TypeError, match=f"{function.__name__}.*missing 1 required positional argument"
+    ):
         call(TimerExtension.timed(function))
 
 
@@ -238,7 +242,9 @@ def test_a_function_that_another_decorator_wrapped_is_timed_too(logger):
 
 @pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 12)])
 @sync_and_async
-def test_where_the_worker_calls_the_hooks_the_function_stays_as_it_is(function, version, python, monkeypatch):
+def test_where_the_worker_calls_the_hooks_the_function_stays_as_it_is(
+    function, version, python, monkeypatch
+):
     python(*version)
     monkeypatch.setenv(APP_SETTING, "1")
 
@@ -255,7 +261,9 @@ def test_where_the_setting_is_off_the_function_is_timed_on_any_python(python, lo
 
 @pytest.mark.parametrize("thing", ["hello", None, HttpResponse, functools.partial(hello)])
 @pytest.mark.parametrize("version", [(3, 11), (3, 13)])
-def test_what_is_no_function_raises_a_type_error_that_says_the_order(thing, version, python, monkeypatch):
+def test_what_is_no_function_raises_a_type_error_that_says_the_order(
+    thing, version, python, monkeypatch
+):
     python(*version)
     monkeypatch.setenv(APP_SETTING, "1")
 
