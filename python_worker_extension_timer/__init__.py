@@ -282,7 +282,7 @@ class TimerExtension(AppExtensionBase):
 
         logger = logging.getLogger(__name__)
 
-        def call(*args: Any, **kwargs: Any) -> object:
+        def call(args: Any, kwargs: Any) -> object:
             context: Any = _Invocation(function, args, kwargs)
             func_ret = None
             cls.pre_invocation_app_level(logger, context)
@@ -292,7 +292,7 @@ class TimerExtension(AppExtensionBase):
             finally:
                 cls.post_invocation_app_level(logger, context, None, func_ret)
 
-        async def call_async(*args: Any, **kwargs: Any) -> object:
+        async def call_async(args: Any, kwargs: Any) -> object:
             context: Any = _Invocation(function, args, kwargs)
             func_ret = None
             cls.pre_invocation_app_level(logger, context)
@@ -306,10 +306,10 @@ class TimerExtension(AppExtensionBase):
         # from (inspect.getfile), which nothing can set on all of Python 3.7 to 3.14. So the wrapper
         # is compiled as of that file, on the line of the function, where tracebacks show it.
         if inspect.iscoroutinefunction(function):
-            source = "async def wrapper(*args, **kwargs): return await call(*args, **kwargs)"
+            source = "async def wrapper(*args, **kwargs): return await call(args, kwargs)"
             namespace: Dict[str, Any] = {"call": call_async}
         else:
-            source = "def wrapper(*args, **kwargs): return call(*args, **kwargs)"
+            source = "def wrapper(*args, **kwargs): return call(args, kwargs)"
             namespace = {"call": call}
         code = function.__code__
         lines_before = "\n" * (code.co_firstlineno - 1)
