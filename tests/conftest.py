@@ -209,6 +209,24 @@ def host_environment(**settings: str) -> Dict[str, str]:
     return environment
 
 
+def run(command: Union[str, List[str]], cwd: Path, **settings: str) -> str:
+    """Run a command to its end, as one who has installed this package would; what it printed."""
+    environment = host_environment(**settings)
+    del environment["PYTHONPATH"]
+    result = subprocess.run(
+        command,
+        shell=isinstance(command, str),
+        cwd=str(cwd),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
 def run_host(*arguments: object, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run ``python tests/local_host.py`` to its end, on a free port."""
     return subprocess.run(

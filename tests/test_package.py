@@ -2,7 +2,6 @@
 
 import email
 import re
-import subprocess
 import sys
 import tarfile
 import venv
@@ -10,33 +9,20 @@ import zipfile
 
 import pytest
 
-from conftest import ROOT, host_environment
+from conftest import ROOT, run
 
 NAME = "python_worker_extension_timer"
 BUILD = ("-W", "default", "setup.py", "sdist", "bdist_wheel")
 
 
-def run(*command, cwd, python=sys.executable, **settings):
-    """Run a command of a Python, by default this one, to its end; what it printed."""
-    environment = host_environment(**settings)
-    environment.pop("PYTHONPATH")
-    result = subprocess.run(
-        [str(python), *map(str, command)],
-        cwd=str(cwd),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stdout
-    return result.stdout
+def run_python(*arguments, cwd, python=sys.executable, **settings):
+    return run([str(python), *map(str, arguments)], cwd, **settings)
 
 
 @pytest.fixture(scope="session")
 def output(project):
     """What the tutorial's own build command prints."""
-    return run(*BUILD, cwd=project)
+    return run_python(*BUILD, cwd=project)
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +54,7 @@ def test_no_deprecation_is_caused_by_the_projects_own_metadata(output, tmp_path)
     )
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "__init__.py").touch()
-    bare = run(*BUILD, cwd=tmp_path)
+    bare = run_python(*BUILD, cwd=tmp_path)
 
     deprecation = r"\w*(?:DeprecationWarning|FutureWarning): .*"
     assert set(re.findall(deprecation, output)) == set(re.findall(deprecation, bare))
@@ -135,12 +121,12 @@ def test_each_python_gets_the_sdks_line_for_it_and_the_extra_dev_the_tools(wheel
 
 
 def test_twine_finds_nothing_to_say(sdist, wheel, project):
-    said = run("-m", "twine", "check", "--strict", sdist, wheel, cwd=project, NO_COLOR="1")
+    said = run_python("-m", "twine", "check", "--strict", sdist, wheel, cwd=project, NO_COLOR="1")
 
     assert said.count("PASSED") == 2
 
 
-IMPORT = "import {0}; print({0}.__file__, {0}.__all__)".format(NAME)
+IMPORT = f"import {NAME}; print({NAME}.__file__, {NAME}.__all__)"
 
 
 @pytest.mark.parametrize("built", ["sdist", "wheel"])
@@ -151,9 +137,9 @@ def test_it_installs_into_an_empty_environment(built, request, index_is_reached,
     python = tmp_path / "venv" / ("Scripts/python.exe" if windows else "bin/python")
     into = ("--prefix", tmp_path / "venv", "--ignore-installed")
 
-    run("-m", "pip", "install", *into, request.getfixturevalue(built), cwd=tmp_path)
+    run_python("-m", "pip", "install", *into, request.getfixturevalue(built), cwd=tmp_path)
 
-    said = run("-I", "-c", IMPORT, cwd=tmp_path, python=python)
+    said = run_python("-I", "-c", IMPORT, cwd=tmp_path, python=python)
     assert said.startswith(str(tmp_path / "venv"))
     assert said.endswith("['TimerExtension']\n")
 
@@ -165,9 +151,9 @@ def test_it_installs_into_a_folder_as_azures_remote_build_lays_packages_out(
     target = tmp_path / ".python_packages" / "lib" / "site-packages"
     into = ("--target", target, "--no-build-isolation")
 
-    run("-m", "pip", "install", *into, request.getfixturevalue(built), cwd=tmp_path)
+    run_python("-m", "pip", "install", *into, request.getfixturevalue(built), cwd=tmp_path)
 
     # -S: not from this environment.
     from_target = f"import sys; sys.path.insert(0, sys.argv[1]); {IMPORT}"
-    said = run("-I", "-S", "-c", from_target, target, cwd=tmp_path)
+    said = run_python("-I", "-S", "-c", from_target, target, cwd=tmp_path)
     assert said == f"{target / NAME / '__init__.py'} ['TimerExtension']\n"

@@ -4,7 +4,6 @@ import inspect
 import json
 import re
 import shutil
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -22,9 +21,9 @@ from conftest import (
     FakeLogger,
     finish,
     get,
-    host_environment,
     needs_hooks,
     needs_v2,
+    run,
     run_host,
     start,
 )
@@ -67,23 +66,11 @@ def test_both_commands_stand_in_the_first_screen_each_on_a_line_of_its_own():
 def test_the_run_command_works_in_an_empty_folder(project, index_is_reached, tmp_path):
     shutil.copytree(str(project), str(tmp_path / "clone"))
     command = RUN.replace("python3", sys.executable, 1) + " tests/apps/v1 --once --port 0"
-    environment = host_environment()
-    del environment["PYTHONPATH"]
 
-    result = subprocess.run(
-        command,
-        shell=True,
-        cwd=str(tmp_path / "clone"),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=300,
-    )
+    output = run(command, cwd=tmp_path / "clone")
 
-    assert result.returncode == 0, result.stdout
-    assert "HTTP/1.1 200 OK" in result.stdout
-    assert ("(TimeElapsed: " in result.stdout) == PYTHON_WITH_HOOKS
+    assert "HTTP/1.1 200 OK" in output
+    assert ("(TimeElapsed: " in output) == PYTHON_WITH_HOOKS
 
 
 def shape(output):
