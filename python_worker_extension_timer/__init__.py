@@ -75,8 +75,8 @@ class TimerExtension(AppExtensionBase):
     options. The worker calls the hooks on Python 3.7 to 3.12, where the app setting
     ``PYTHON_ENABLE_WORKER_EXTENSIONS`` is ``1``; the ``timed`` decorator works everywhere.
 
-    Times are in seconds, by a clock that never runs backwards. Neither the hooks nor the decorator
-    ever raise: should a logger or a response fail, its traceback goes to stderr.
+    Times are in seconds, by a clock that never runs backwards. What goes wrong in the timing itself
+    never reaches the app: should a logger or a response fail, its traceback goes to stderr.
 
     https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
     """
@@ -183,7 +183,7 @@ class TimerExtension(AppExtensionBase):
                 "@TimerExtension.timed are timed"
                 if sys.version_info >= (3, 13)
                 else "The worker calls no extension hooks, since the app setting "
-                f"{_APP_SETTING} is {os.environ.get(_APP_SETTING, 'missing')}: set "
+                f"{_APP_SETTING} is {os.environ.get(_APP_SETTING) or 'missing'}: set "
                 f"{_APP_SETTING}=1, or only functions decorated with @TimerExtension.timed are "
                 "timed",
                 RuntimeWarning,

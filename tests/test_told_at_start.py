@@ -91,11 +91,14 @@ def test_the_options_are_set_all_the_same(python, monkeypatch):
     assert TimerExtension.append_to_http_response is True
 
 
-def test_what_a_missing_setting_is_told_as(python, monkeypatch):
-    (warning,) = configure_in(True, (3, 11), None, python, monkeypatch)
+@pytest.mark.parametrize("value, told", [(None, "missing"), ("", "missing"), ("0", "0")])
+def test_the_warning_is_one_sentence_with_what_is_wrong_and_what_to_do(
+    value, told, python, monkeypatch
+):
+    (warning,) = configure_in(True, (3, 11), value, python, monkeypatch)
 
     assert str(warning.message) == (
         "The worker calls no extension hooks, since the app setting "
-        "PYTHON_ENABLE_WORKER_EXTENSIONS is missing: set PYTHON_ENABLE_WORKER_EXTENSIONS=1, or "
+        f"PYTHON_ENABLE_WORKER_EXTENSIONS is {told}: set PYTHON_ENABLE_WORKER_EXTENSIONS=1, or "
         "only functions decorated with @TimerExtension.timed are timed"
     )
