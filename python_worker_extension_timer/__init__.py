@@ -344,8 +344,7 @@ class _Invocation:
 
     def __init__(self, function: Any, args: Any, kwargs: Any) -> None:
         if args:  # the worker passes all by name, a unit test may not
-            code = function.__code__
-            kwargs = dict(zip(code.co_varnames[: code.co_argcount], args), **kwargs)
+            kwargs = dict(zip(function.__code__.co_varnames, args), **kwargs)
         self.function_name = getattr(kwargs.get("context"), "function_name", function.__name__)
         self.invocation_id = str(id(self))
 

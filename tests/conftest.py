@@ -114,7 +114,10 @@ def get(url: str, method: str = "GET", body: Optional[bytes] = None) -> Answer:
 
 
 def at_once(*calls: Callable[[], None]) -> None:
-    """Run the calls on a thread each, all at a time, and raise what one of them raises."""
+    """Run the calls on a thread each, all at a time, and raise what one of them raises.
+
+    They take turns a thousand times as often as they would, so that a race is met, not missed.
+    """
     errors: List[BaseException] = []
     barrier = threading.Barrier(len(calls))
 
@@ -126,10 +129,15 @@ def at_once(*calls: Callable[[], None]) -> None:
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(interval / 1000)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(interval)
     if errors:
         raise errors[0]
 

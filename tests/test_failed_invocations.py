@@ -1,15 +1,12 @@
 """Invocations that raise: the worker calls no post hook for them, so their starts stay behind."""
 
-import sys
+import tracemalloc
 import types
 
 import pytest
 
 from conftest import FakeContext, FakeLogger, at_once, elapsed, finish, start
 from python_worker_extension_timer import TimerExtension
-
-if sys.platform != "win32":
-    import resource
 
 
 def fail(count: int) -> None:
@@ -31,14 +28,33 @@ def test_a_million_of_them_leave_fewer_than_20_000_starts_and_the_running_one_ha
     assert logger.messages == ["Time taken to execute HttpTrigger is 9.0 sec"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts in KiB on Linux alone")
-def test_two_hundred_thousand_of_them_grow_the_process_by_less_than_8_mib():
+def test_fifty_thousand_of_them_hold_less_than_8_mib():
+    tracemalloc.start()
+    try:
+        fail(50_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held < 8 * 2**20
+
+
+def test_however_many_run_the_contexts_are_looked_at_now_and_then_alone():
+    class Counting(dict):
+        looks = 0
+
+        def copy(self):
+            self.looks += 1
+            return super().copy()
+
+    TimerExtension._contexts = Counting()
+    running = [FakeContext() for _ in range(12_000)]
+    for context in running:
+        start(context)
+
     fail(20_000)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    fail(200_000)
-
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024
+    assert 1 < TimerExtension._contexts.looks < 20
 
 
 def test_no_invocation_that_still_runs_loses_its_start(clock):
@@ -75,13 +91,16 @@ def test_a_thousand_pending_invocations_whose_context_the_worker_dropped_keep_th
 
 
 def test_what_is_kept_for_an_invocation_goes_with_its_post_hook():
-    for _ in range(3):
-        context = FakeContext()
-        start(context)
-        finish(context)
+    fail(5000)
+    left = len(TimerExtension._contexts)
+    context = FakeContext(invocation_id="1")
 
-    assert TimerExtension.start_timestamps == {}
-    assert TimerExtension._contexts == {}
+    start(context)
+    assert "1" in TimerExtension._contexts
+
+    finish(context)
+    assert "1" not in TimerExtension.start_timestamps
+    assert len(TimerExtension._contexts) == left
 
 
 def test_sixteen_threads_some_raising_never_lose_the_start_of_another():

@@ -43,7 +43,7 @@ def test_a_response_whose_status_allows_a_body_is_lengthened(status):
     assert b"TimeElapsed" in response.get_body()
 
 
-@pytest.mark.parametrize("status", [100, 101, 103, 199, 204, 205, 304, HTTPStatus.NO_CONTENT])
+@pytest.mark.parametrize("status", [100, 103, 199, 204, "204", 205, 304, HTTPStatus.NO_CONTENT])
 def test_a_response_whose_status_allows_no_body_stays_as_it_is(status):
     response = HttpResponse(status_code=status)
 
@@ -99,11 +99,11 @@ def test_a_content_length_that_the_app_set_twice_stands_once():
 
 
 def test_no_content_length_is_added_where_the_app_set_none():
-    response = HttpResponse(HELLO)
+    response = HttpResponse(HELLO, headers={"ETag": "1"})
 
     invoke(response)
 
-    assert dict(response.headers) == {}
+    assert [value for _, value in response.headers.items()] == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_utf_16_body_of_either_byte_order_stays_readable(encoding, mark, clock
 def test_the_charset_of_a_content_type_header_goes_before_the_responses_own(clock):
     # The worker sends the header, where the function set one, instead of mimetype and charset.
     response = HttpResponse(
-        "naïve".encode("utf-16"), headers={"Content-Type": 'text/plain; charset="UTF-16"'}
+        "naïve".encode("utf-16"), headers={"Content-Type": 'text/plain; Charset="UTF-16"'}
     )
 
     invoke(response)
@@ -188,8 +188,9 @@ def test_a_body_that_is_not_text_in_its_charset_is_left_alone(charset, body, cap
     assert capsys.readouterr().err == ""
 
 
-def test_a_utf_8_body_of_any_bytes_is_lengthened(clock):
-    response = HttpResponse(b"\x89PNG\xff", mimetype="image/png")
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", "utf8"])
+def test_a_utf_8_body_of_any_bytes_is_lengthened(charset, clock):
+    response = HttpResponse(b"\x89PNG\xff", mimetype="image/png", charset=charset)
 
     invoke(response)
 
