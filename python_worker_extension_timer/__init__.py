@@ -7,6 +7,7 @@ Azure Functions", https://learn.microsoft.com/azure/azure-functions/develop-pyth
 import codecs
 import functools
 import inspect
+import itertools
 import logging
 import os
 import re
@@ -15,15 +16,22 @@ import threading
 import traceback
 import warnings
 import weakref
+from collections import deque
+from contextvars import ContextVar
+from pathlib import Path
 from time import perf_counter
-from typing import Any, Callable, Dict, Optional, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Optional, Type, TypeVar, cast
 
+import azure.functions
 from azure.functions import AppExtensionBase, Context, HttpResponse
 
-if sys.version_info >= (3, 8):
+if TYPE_CHECKING:  # Python 3.7 has no Protocol
     from typing import Protocol
-else:
-    Protocol = object
+
+    class _InfoLogger(Protocol):
+        @property
+        def info(self) -> Callable[[str], object]: ...
+
 
 __all__ = ["TimerExtension"]
 
@@ -37,14 +45,9 @@ _OFF = {"0", "false", "f", "no", "n"}
 # and the host fails one that has; a 206 has the part of one that its headers describe.
 _FIXED_BODY_STATUSES = {*range(100, 200), 204, 205, 206, 304}
 
-# Each of these describes the very bytes of the body: longer, they would no longer be what it says.
+# These describe the exact bytes of the body; lengthening it would make them false.
 _BODY_DESCRIBING_HEADERS = {
-    "content-encoding",
-    "content-range",
-    "content-md5",
-    "digest",
-    "content-digest",
-    "repr-digest",
+    "content-encoding", "content-range", "content-md5", "digest", "content-digest", "repr-digest"
 }
 
 _CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
@@ -56,24 +59,21 @@ _NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 # Apps return one response object from many invocations, on many threads at a time.
 _headers_lock = threading.RLock()
 
-# So many starts may stay behind for good; only an app that has more of them is looked after, see
-# TimerExtension._watch.
+# So many pending starts are left alone, and so many of those that seem to be gone: see _watch.
 _UNWATCHED_STARTS = 4000
 
+# Where the lines go that no worker hands a logger for.
+_logger = logging.getLogger(__name__)
+
 _Function = TypeVar("_Function", bound=Callable[..., object])
-
-
-class _InfoLogger(Protocol):
-    @property
-    def info(self) -> Callable[[str], object]: ...
 
 
 class TimerExtension(AppExtensionBase):
     """Logs how long each invocation takes, and can show it in the HTTP response.
 
-    Importing it is all that a function app needs for the log lines; ``configure()`` sets the
-    options. The worker calls the hooks on Python 3.7 to 3.12, where the app setting
-    ``PYTHON_ENABLE_WORKER_EXTENSIONS`` is ``1``; the ``timed`` decorator works everywhere.
+    ``configure(app=app)`` times a whole app, the decorator ``timed`` one function. On Python 3.7 to
+    3.12, with the app setting ``PYTHON_ENABLE_WORKER_EXTENSIONS=1``, the worker calls the hooks:
+    there the import alone gives the log lines.
 
     Times are in seconds, by a clock that never runs backwards. What goes wrong in the timing itself
     never reaches the app: should a logger or a response fail, its traceback goes to stderr.
@@ -82,35 +82,37 @@ class TimerExtension(AppExtensionBase):
     """
 
     # The configuration; configure() says what each is. An app that never calls it has these.
+    app: "Optional[azure.functions.FunctionRegister]" = None
     append_to_http_response: bool = False
-    logger: Optional[_InfoLogger] = None
+    logger: "Optional[_InfoLogger]" = None
     server_timing_header: bool = False
 
     # Invocation id -> start, from the pre hook to the post hook.
     start_timestamps: Dict[str, float]
 
-    # Invocation id -> what gives its context, for as long as the worker holds that; and how many of
-    # them there are when _watch looks next.
-    _contexts: Dict[str, Callable[[], Optional[object]]]
-    _look_at: int
+    # Ids of invocations whose context is gone, the newest last; see _watch.
+    _gone: Deque[str]
 
-    # Whether configure() has said that no hook will run: each module of a v1 app calls it.
-    _told: bool
+    _told: bool  # that no hook will run, for each module of a v1 app calls configure()
+
+    # The id of the invocation that the running code is part of, where no worker calls the hooks.
+    _current: "ContextVar[Optional[str]]"
 
     @classmethod
     def init(cls) -> None:
         """Called by the SDK, once, when the app imports the extension."""
         cls.start_timestamps = {}
-        cls._contexts = {}
-        cls._look_at = 2 * _UNWATCHED_STARTS
+        cls._gone = deque()
         cls._told = False
+        cls._current = ContextVar(cls.__name__, default=None)
 
     @classmethod
     def configure(
         cls,
         *args: object,
+        app: "Optional[azure.functions.FunctionRegister]" = None,
         append_to_http_response: bool = False,
-        logger: Optional[_InfoLogger] = None,
+        logger: "Optional[_InfoLogger]" = None,
         server_timing_header: bool = False,
         **kwargs: object,
     ) -> None:
@@ -120,6 +122,9 @@ class TimerExtension(AppExtensionBase):
 
         Parameters
         ----------
+        app : azure.functions.FunctionApp, AsgiFunctionApp, WsgiFunctionApp or DFApp, default None
+            The function app. Where the worker calls no hooks (Python 3.13 and later, or the app
+            setting off) its functions are timed all the same, under their registered names.
         append_to_http_response : bool, default False
             Lengthen the body of an ``azure.functions.HttpResponse`` by
             `` (TimeElapsed: <seconds> sec)``, in the response's charset. A response whose body must
@@ -130,7 +135,7 @@ class TimerExtension(AppExtensionBase):
             Where the log lines go: a logger, or any object with a callable ``info(message)``.
             With ``logging.getLogger("timer")`` they are user logs, which reach Application Insights
             under their invocation. By default the hooks write to the worker's own logger, which
-            never does, and decorated functions to ``python_worker_extension_timer``.
+            never does; what is timed without them goes to ``python_worker_extension_timer``.
         server_timing_header : bool, default False
             Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of an
             ``azure.functions.HttpResponse``, behind what the function put there itself. Browsers
@@ -146,8 +151,7 @@ class TimerExtension(AppExtensionBase):
         UserWarning
             An argument is none of the above. It has no effect.
         RuntimeWarning
-            The worker that runs the app will not call the hooks; the warning says what to do. It
-            comes once, however often this is called.
+            The worker will not call the hooks, and no app is handed over. It comes once.
 
         https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
         """
@@ -158,10 +162,15 @@ class TimerExtension(AppExtensionBase):
             if not isinstance(value, bool):
                 raise TypeError(f"{option} must be True or False, not {value!r}")
         if logger is not None and not callable(getattr(logger, "info", None)):
+            raise TypeError(f"logger must be one, with a callable info(message), not {logger!r}")
+        app_type = getattr(azure.functions, "FunctionRegister", ())  # 1.7 has none
+        if app is not None and not isinstance(app, app_type):
             raise TypeError(
-                f"logger must be a logger, with a callable info(message), not {logger!r}"
+                f"app must be a function app, such as azure.functions.FunctionApp(), not {app!r}: "
+                "hand over the app that a blueprint is registered with"
             )
 
+        cls.app = app
         cls.append_to_http_response = append_to_http_response
         cls.logger = logger
         cls.server_timing_header = server_timing_header
@@ -172,20 +181,22 @@ class TimerExtension(AppExtensionBase):
         if unknown:
             warnings.warn(
                 f"TimerExtension.configure() does not know {', '.join(unknown)}; its options are "
-                "append_to_http_response, logger and server_timing_header, given by name",
+                "app, append_to_http_response, logger and server_timing_header, given by name",
                 stacklevel=2,
             )
-        in_worker = "FUNCTIONS_WORKER_RUNTIME" in os.environ
-        if in_worker and not cls._told and not _worker_calls_hooks():
+        if _worker_calls_hooks():
+            return
+        if app is not None:
+            _time_functions(cls, app)
+        elif "FUNCTIONS_WORKER_RUNTIME" in os.environ and not cls._told:
             cls._told = True
+            setting = os.environ.get(_APP_SETTING) or "missing"
+            why = f"since the app setting {_APP_SETTING} is {setting}: set {_APP_SETTING}=1, or "
+            if sys.version_info >= (3, 13):
+                why = "on Python 3.13 and later: "
             warnings.warn(
-                "Python 3.13 and later call no extension hooks: only functions decorated with "
-                "@TimerExtension.timed are timed"
-                if sys.version_info >= (3, 13)
-                else "The worker calls no extension hooks, since the app setting "
-                f"{_APP_SETTING} is {os.environ.get(_APP_SETTING) or 'missing'}: set "
-                f"{_APP_SETTING}=1, or only functions decorated with @TimerExtension.timed are "
-                "timed",
+                f"The worker calls no extension hooks {why}hand over the app, TimerExtension."
+                "configure(app=app), or decorate v1 functions with @TimerExtension.timed",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -201,14 +212,14 @@ class TimerExtension(AppExtensionBase):
     ) -> None:
         """Called by the worker before each invocation: logs that it starts, and notes when."""
         invocation_id = context.invocation_id
-        if len(cls.start_timestamps) >= _UNWATCHED_STARTS:
-            cls._watch(invocation_id, context)
         try:
             log = logger if cls.logger is None else cls.logger
             log.info(f"Recording start time of {context.function_name}")
         except Exception:
             traceback.print_exc()
         cls.start_timestamps[invocation_id] = perf_counter()
+        if len(cls.start_timestamps) > _UNWATCHED_STARTS:
+            _watch(cls, invocation_id, context)
 
     @classmethod
     def post_invocation_app_level(
@@ -222,19 +233,15 @@ class TimerExtension(AppExtensionBase):
     ) -> None:
         """Called by the worker after each invocation that returned: reports the elapsed time."""
         end = perf_counter()
-        invocation_id = context.invocation_id
-        if cls._contexts:
-            cls._contexts.pop(invocation_id, None)
-        start = cls.start_timestamps.pop(invocation_id, None)
+        start = cls.start_timestamps.pop(context.invocation_id, None)
         if start is None:
             return
         try:
             elapsed = end - start
-            sec = str(elapsed)
             log = logger if cls.logger is None else cls.logger
-            log.info(f"Time taken to execute {context.function_name} is {sec} sec")
+            log.info(f"Time taken to execute {context.function_name} is {elapsed} sec")
             if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
-                _lengthen_body(func_ret, f" (TimeElapsed: {sec} sec)")
+                _lengthen_body(func_ret, f" (TimeElapsed: {elapsed} sec)")
             if cls.server_timing_header and isinstance(func_ret, HttpResponse):
                 _add_server_timing(func_ret, context.function_name, elapsed)
         except Exception:
@@ -246,7 +253,8 @@ class TimerExtension(AppExtensionBase):
 
         It reports as the hooks do, by the same options, and logs the time of a function that raises
         too. Where the worker calls the hooks it returns the function as it is, so that nothing is
-        timed twice. It goes right above the ``def``, below the trigger's decorator::
+        timed twice; outside a worker, in a unit test say, the app setting alone decides. It goes
+        right above the ``def``, below the trigger's decorator::
 
             @app.route(route="hello")
             @TimerExtension.timed
@@ -255,9 +263,10 @@ class TimerExtension(AppExtensionBase):
 
         Parameters
         ----------
-        function : function
-            A function of the app, sync or async. Where it takes ``context``, the invocation goes by
-            ``context.function_name``, else by the function's own name.
+        function : function or bound method
+            A function of the app, sync or async. Where it takes ``context`` it is reported under
+            ``context.function_name``; else in the v1 programming model under the name of the folder
+            that its file and ``function.json`` are in, in the v2 model under its own.
 
         Returns
         -------
@@ -268,99 +277,130 @@ class TimerExtension(AppExtensionBase):
         Raises
         ------
         TypeError
-            It is not a function, as what a trigger decorator returns.
+            It is a generator function, as an orchestrator is, or no function at all.
 
         https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
         """
-        if not inspect.isfunction(function):
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                "only sync and async functions can be timed, not a generator function such as "
+                f"{function.__name__}: TimerExtension.configure(app=app) times orchestrators"
+            )
+        if not hasattr(function, "__code__"):
             raise TypeError(
                 "@TimerExtension.timed goes right above the def, below @app.route(...) and any "
                 f"other decorator of the SDK: it takes a function, not {type(function).__name__}"
             )
         if _worker_calls_hooks():
-            return cast(_Function, function)
-
-        logger = logging.getLogger(__name__)
-
-        def call(args: Any, kwargs: Any) -> object:
-            context: Any = _Invocation(function, args, kwargs)
-            func_ret = None
-            cls.pre_invocation_app_level(logger, context)
-            try:
-                func_ret = function(*args, **kwargs)
-                return func_ret
-            finally:
-                cls.post_invocation_app_level(logger, context, None, func_ret)
-
-        async def call_async(args: Any, kwargs: Any) -> object:
-            context: Any = _Invocation(function, args, kwargs)
-            func_ret = None
-            cls.pre_invocation_app_level(logger, context)
-            try:
-                func_ret = await function(*args, **kwargs)
-                return func_ret
-            finally:
-                cls.post_invocation_app_level(logger, context, None, func_ret)
-
-        # The worker takes context.function_directory from the file that the function was compiled
-        # from (inspect.getfile), which nothing can set on all of Python 3.7 to 3.14. So the wrapper
-        # is compiled as of that file, on the line of the function, where tracebacks show it.
-        if inspect.iscoroutinefunction(function):
-            source = "async def wrapper(*args, **kwargs): return await call(args, kwargs)"
-            namespace: Dict[str, Any] = {"call": call_async}
-        else:
-            source = "def wrapper(*args, **kwargs): return call(args, kwargs)"
-            namespace = {"call": call}
-        code = function.__code__
-        lines_before = "\n" * (code.co_firstlineno - 1)
-        exec(compile(lines_before + source, code.co_filename, "exec"), namespace)
-        return cast(_Function, functools.wraps(function)(namespace["wrapper"]))
-
-    @classmethod
-    def _watch(cls, invocation_id: str, context: object) -> None:
-        """Now and then, drop the starts of invocations that raised: they get no post hook.
-
-        The worker holds the context of an invocation that runs, and lets go of that of one that
-        raised. Of a context that cannot be referred to weakly, or that a test dropped, nothing is
-        known, so of those that seem to be gone the newest stay.
-        """
-        try:
-            cls._contexts[invocation_id] = weakref.ref(context)
-        except TypeError:  # a SimpleNamespace, say
-            cls._contexts[invocation_id] = _no_context
-        if len(cls._contexts) < cls._look_at:
-            return
-        # A copy, made in one step, since other threads go on adding and removing.
-        contexts = cls._contexts.copy()
-        gone = [gone_id for gone_id, held in contexts.items() if held() is None]
-        for gone_id in gone[:-_UNWATCHED_STARTS]:
-            cls._contexts.pop(gone_id, None)
-            cls.start_timestamps.pop(gone_id, None)
-        cls._look_at = len(cls._contexts) + _UNWATCHED_STARTS
-
-
-class _Invocation:
-    """The context of one call of a decorated function: an invocation may make several."""
-
-    def __init__(self, function: Any, args: Any, kwargs: Any) -> None:
-        if args:  # the worker passes all by name, a unit test may not
-            kwargs = dict(zip(function.__code__.co_varnames, args), **kwargs)
-        self.function_name = getattr(kwargs.get("context"), "function_name", function.__name__)
-        self.invocation_id = str(id(self))
+            return function
+        code = getattr(inspect.unwrap(function), "__code__", function.__code__)
+        folder = Path(code.co_filename).absolute().parent
+        name = folder.name if (folder / "function.json").is_file() else function.__name__
+        return cast(_Function, _time_function(cls, function, name))
 
 
 def _worker_calls_hooks() -> bool:
     """The worker's own rule; nothing else tells an extension whether its hooks will run."""
     setting = os.environ.get(_APP_SETTING, "").strip().lower()
-    if sys.version_info >= (3, 13):
-        return False
-    if sys.version_info[:2] == (3, 9):
+    if sys.version_info[:2] == (3, 9) and "FUNCTIONS_WORKER_RUNTIME" in os.environ:
         return setting not in _OFF
-    return setting in _ON
+    return setting in _ON and sys.version_info < (3, 13)
 
 
-def _no_context() -> None:
-    """Stands in for a weak reference to a context that takes none."""
+def _time_functions(timer: Type[TimerExtension], app: Any) -> None:
+    """Time what the worker takes from the app: it asks for all functions once, after the import."""
+    get_functions = app.get_functions
+
+    def get_timed_functions() -> Any:
+        functions = get_functions()
+        for function in functions:
+            user_function, name = function.get_user_function(), function.get_function_name()
+            if hasattr(user_function, "__code__"):  # the worker itself refuses any other
+                timed = _time_function(timer, user_function, name, app)
+                function.get_user_function = lambda timed=timed: timed
+        return functions
+
+    app.get_functions = get_timed_functions
+
+
+def _time_function(timer: Type[TimerExtension], function: Any, name: str, app: Any = None) -> Any:
+    """The function, timed by the two hooks; one of a handed-over app, while that is configured."""
+    start = functools.partial(_Invocation, timer, function, name, app)
+
+    def call(args: Any, kwargs: Any) -> object:
+        with start(args, kwargs) as invocation:
+            invocation.func_ret = function(*args, **kwargs)
+        return invocation.func_ret
+
+    async def call_async(args: Any, kwargs: Any) -> object:
+        with start(args, kwargs) as invocation:
+            invocation.func_ret = await function(*args, **kwargs)
+        return invocation.func_ret
+
+    # The worker takes context.function_directory from the file that the function was compiled
+    # from (inspect.getfile), which nothing can set on all of Python 3.7 to 3.14. So the wrapper
+    # is compiled as of that file, on the line of the function, where tracebacks show it.
+    source = "def wrapper(*args, **kwargs): return call(args, kwargs)"
+    if inspect.iscoroutinefunction(function):
+        source = "async def wrapper(*args, **kwargs): return await call_async(args, kwargs)"
+    namespace: Dict[str, Any] = {"call": call, "call_async": call_async}
+    lines_before = "\n" * (function.__code__.co_firstlineno - 1)
+    exec(compile(lines_before + source, function.__code__.co_filename, "exec"), namespace)
+    wrapper = functools.wraps(function)(namespace["wrapper"])
+    if getattr(function, "__annotate__", function) is None:  # on Python 3.14, set by durable's SDK
+        wrapper.__annotations__ = function.__annotations__
+    return wrapper
+
+
+class _Invocation:
+    """One call of a function where no worker calls the hooks; to them it is the context."""
+
+    _ids = itertools.count()
+
+    def __init__(
+        self, timer: Type[TimerExtension], function: Any, name: str, app: Any, args: Any, kwargs: Any
+    ) -> None:
+        self.timer, self.function_name, self.app = timer, name, app
+        self.invocation_id = str(next(self._ids))
+        self.func_ret: object = None
+        if app is not None:  # the name is the registered one
+            return
+        try:
+            if args:  # the worker passes all by name, a unit test may not
+                kwargs = inspect.signature(function).bind_partial(*args, **kwargs).arguments
+            self.function_name = getattr(kwargs.get("context"), "function_name", name)
+        except Exception:  # a context of a test's may do anything
+            pass
+
+    def __enter__(self) -> "_Invocation":
+        # A timed function that this one calls, or wraps, is part of the same invocation.
+        timer = self.timer
+        if self.app in (None, timer.app) and timer._current.get() not in timer.start_timestamps:
+            timer._current.set(self.invocation_id)
+            timer.pre_invocation_app_level(_logger, cast(Context, self))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.timer.post_invocation_app_level(_logger, cast(Context, self), None, self.func_ret)
+
+
+def _watch(timer: Type[TimerExtension], invocation_id: str, context: object) -> None:
+    """Drop the start of an invocation that raised, and so gets no post hook.
+
+    The worker holds the context of an invocation that runs, and then lets it go. Some contexts take
+    no weak reference, and a test may drop its own: so the newest that seem to be gone stay.
+    """
+
+    def let_go() -> None:
+        if invocation_id in timer.start_timestamps:
+            timer._gone.append(invocation_id)
+        if len(timer._gone) > _UNWATCHED_STARTS:
+            timer.start_timestamps.pop(timer._gone.popleft(), None)
+
+    try:
+        weakref.finalize(context, let_go).atexit = False
+    except TypeError:  # a SimpleNamespace, say
+        let_go()
 
 
 def _lengthen_body(response: Any, suffix: str) -> None:

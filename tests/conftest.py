@@ -1,7 +1,11 @@
 """The doubles, factories and fixtures of all tests."""
 
+import asyncio
 import contextlib
+import functools
 import http.client
+import importlib.util
+import inspect
 import json
 import os
 import re
@@ -96,6 +100,67 @@ def invoke(func_ret: object = None, *, function_name: str = "HttpTrigger") -> Li
     start(context, logger)
     finish(context, func_ret, logger)
     return logger.messages
+
+
+def call(function: Callable[..., object], *args: object, **kwargs: object) -> object:
+    """Call a function, sync or async, to its end."""
+    result = function(*args, **kwargs)
+    return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+def passes_on(function: Callable[..., object]) -> Callable[..., object]:
+    """A decorator of somebody else's."""
+
+    @functools.wraps(function)
+    def wrapped(*args: object, **kwargs: object) -> object:
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def take_in(app: object) -> Dict[str, Callable[..., object]]:
+    """The functions by name, as the worker takes them from an app: once, after its import."""
+    return {f.get_function_name(): f.get_user_function() for f in app.get_functions()}
+
+
+def names(messages: List[str]) -> List[str]:
+    """The functions whose time is logged, after a check that their lines come in pairs."""
+    started = re.findall(r"^Recording start time of (.*)$", "\n".join(messages), re.MULTILINE)
+    ended = re.findall(r"^Time taken to execute (.*) is \S+ sec$", "\n".join(messages), re.MULTILINE)
+    assert sorted(started) == sorted(ended)
+    assert len(messages) == 2 * len(ended)
+    return ended
+
+
+def durable_orchestrator(generator_function: Callable[..., object]) -> Callable[..., object]:
+    """What the durable SDK makes of an orchestrator: a handler, each of whose calls is one episode.
+
+    An episode replays the results of the tasks that are done, and ends at the next unfinished one.
+    """
+
+    def handle(context: str) -> str:
+        results, generator, task = iter(json.loads(context)), generator_function(context), None
+        try:
+            task = next(generator)
+            for result in results:
+                task = generator.send(result)
+        except StopIteration as end:
+            return json.dumps({"isDone": True, "output": end.value})
+        return json.dumps({"isDone": False, "waitsFor": task})
+
+    handle = (lambda handler: lambda context: handler(context))(handle)
+    handle.__name__ = generator_function.__name__
+    return handle
+
+
+def durable_entity(entity_function: Callable[..., object]) -> Callable[..., object]:
+    """What the durable SDK makes of an entity: a handler, each of whose calls is one batch."""
+
+    def handle(context: str) -> str:
+        return json.dumps([entity_function(operation) for operation in json.loads(context)])
+
+    handle.__name__ = entity_function.__name__
+    return handle
 
 
 def elapsed(text: str) -> str:
@@ -280,6 +345,26 @@ def make_app(tmp_path: Path) -> Callable[..., Path]:
         (tmp_path / "local.settings.json").write_text(json.dumps(settings), encoding="utf-8")
         (tmp_path / "host.json").write_text('{"version": "2.0"}', encoding="utf-8")
         return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def make_v1_function(tmp_path: Path) -> Callable[..., Callable[..., object]]:
+    """Write a function of a v1 app, and import its ``main`` as the worker does."""
+
+    def write(
+        name: str, source: str = "@TimerExtension.timed\ndef main(req): ..."
+    ) -> Callable[..., object]:
+        file = tmp_path / name / "__init__.py"
+        file.parent.mkdir()
+        file.with_name("function.json").write_text('{"bindings": []}', encoding="utf-8")
+        imports = f"from {TimerExtension.__module__} import TimerExtension\n"
+        file.write_text(imports + source, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(f"__app__.{name}", str(file))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main
 
     return write
 

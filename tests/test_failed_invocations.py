@@ -39,24 +39,6 @@ def test_fifty_thousand_of_them_hold_less_than_8_mib():
     assert held < 8 * 2**20
 
 
-def test_however_many_run_the_contexts_are_looked_at_now_and_then_alone():
-    class Counting(dict):
-        looks = 0
-
-        def copy(self):
-            self.looks += 1
-            return super().copy()
-
-    TimerExtension._contexts = Counting()
-    running = [FakeContext() for _ in range(12_000)]
-    for context in running:
-        start(context)
-
-    fail(20_000)
-
-    assert 1 < TimerExtension._contexts.looks < 20
-
-
 def test_no_invocation_that_still_runs_loses_its_start(clock):
     running = [FakeContext(f"f{number}") for number in range(12_000)]
     for context in running:
@@ -90,17 +72,40 @@ def test_a_thousand_pending_invocations_whose_context_the_worker_dropped_keep_th
     assert len(logger.messages) == 1000
 
 
-def test_what_is_kept_for_an_invocation_goes_with_its_post_hook():
-    fail(5000)
-    left = len(TimerExtension._contexts)
-    context = FakeContext(invocation_id="1")
+def test_what_is_kept_for_an_invocation_goes_with_it():
+    def succeed(count):
+        for _ in range(count):
+            context = FakeContext()
+            start(context)
+            finish(context)
 
-    start(context)
-    assert "1" in TimerExtension._contexts
+    fail(10_000)
+    tracemalloc.start()
+    try:
+        succeed(10_000)
+        before, _ = tracemalloc.get_traced_memory()
+        succeed(10_000)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
 
-    finish(context)
-    assert "1" not in TimerExtension.start_timestamps
-    assert len(TimerExtension._contexts) == left
+    assert after - before < 2**15
+
+
+def test_starts_of_invocations_that_ended_do_not_take_the_place_of_pending_ones():
+    fail(4000)
+    pending = FakeContext(invocation_id="pending")
+    start(pending)
+    del pending
+    for _ in range(10_000):
+        context = FakeContext()
+        start(context)
+        finish(context)
+    logger = FakeLogger()
+
+    finish(FakeContext(invocation_id="pending"), logger=logger)
+
+    assert len(logger.messages) == 1
 
 
 def test_sixteen_threads_some_raising_never_lose_the_start_of_another():

@@ -184,7 +184,7 @@ def test_a_thousand_invocations_that_raise_over_http_leave_few_starts(
 ):
     monkeypatch.setattr("python_worker_extension_timer._UNWATCHED_STARTS", 50)
     TimerExtension.init()
-    caplog.set_level(logging.CRITICAL)
+    caplog.set_level(logging.CRITICAL)  # what caplog keeps holds the context
     running, done = threading.Event(), threading.Event()
 
     def waits(req):

@@ -6,12 +6,25 @@ import inspect
 import logging
 import traceback
 import typing
+from pathlib import Path
 
 import azure.functions as func
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import APP_SETTING, FakeContext, FakeLogger, at_once, elapsed, get, needs_v2
+from conftest import (
+    APP_SETTING,
+    WORKER_RUNTIME,
+    FakeContext,
+    FakeLogger,
+    at_once,
+    call,
+    elapsed,
+    get,
+    names,
+    needs_v2,
+    passes_on,
+)
 from python_worker_extension_timer import TimerExtension
 
 
@@ -61,12 +74,6 @@ def failing_async(error):
 
 
 sync_and_async = pytest.mark.parametrize("function", [hello, hello_async], ids=["sync", "async"])
-
-
-def call(function, *args, **kwargs):
-    """Call a function of either kind to its end."""
-    result = function(*args, **kwargs)
-    return asyncio.run(result) if inspect.iscoroutine(result) else result
 
 
 @sync_and_async
@@ -132,10 +139,158 @@ def test_a_function_that_takes_context_goes_by_the_name_in_it(function, logger):
     ]
 
 
-def test_a_binding_called_context_that_is_no_invocation_context_does_not_give_the_name(logger):
-    call(TimerExtension.timed(with_context), req=None, context="an orchestration's, say")
+class Unreadable:
+    @property
+    def function_name(self):
+        raise RuntimeError("not in this test")
 
-    assert logger.messages[0] == "Recording start time of with_context"
+
+@pytest.mark.parametrize("context", ["an orchestration's, say", None, Unreadable()])
+def test_a_context_without_a_readable_name_leaves_the_functions_own(context, logger):
+    response = call(TimerExtension.timed(with_context), req=None, context=context)
+
+    assert response.get_body() == b"hello"
+    assert names(logger.messages) == ["with_context"]
+
+
+def test_only_a_parameter_called_context_is_looked_at(logger):
+    @TimerExtension.timed
+    def variadic(req, *rest):
+        context = rest[0]
+        return context
+
+    call(variadic, None, FakeContext("no parameter"))
+
+    assert names(logger.messages) == ["variadic"]
+
+
+def test_a_function_of_the_v1_model_goes_by_the_name_of_its_folder(logger, make_v1_function):
+    main = make_v1_function("HttpTrigger")
+
+    call(main, req=None)
+
+    assert names(logger.messages) == ["HttpTrigger"]
+
+
+def test_the_folder_is_that_of_the_function_itself_not_of_another_decorator(
+    logger, make_v1_function
+):
+    source = """
+from conftest import passes_on
+@TimerExtension.timed
+@passes_on
+def main(req): ...
+"""
+
+    call(make_v1_function("HttpTrigger", source), req=None)
+
+    assert names(logger.messages) == ["HttpTrigger"]
+
+
+def test_in_the_v1_model_too_the_name_in_context_goes_first(logger, make_v1_function):
+    source = "@TimerExtension.timed\ndef main(req, context): ..."
+    main = make_v1_function("HttpTrigger", source)
+
+    call(main, req=None, context=FakeContext("as the worker says"))
+
+    assert names(logger.messages) == ["as the worker says"]
+
+
+def test_the_name_is_found_once_at_decoration(logger, make_v1_function):
+    main = make_v1_function("HttpTrigger")
+    Path(inspect.getfile(main)).with_name("function.json").unlink()
+
+    call(main, req=None)
+
+    assert names(logger.messages) == ["HttpTrigger"]
+
+
+class Greeter:
+    def greet(self, req):
+        return HttpResponse("hello")
+
+    async def greet_async(self, req: func.HttpRequest) -> HttpResponse:
+        return HttpResponse("hello")
+
+
+@pytest.mark.parametrize("name", ["greet", "greet_async"])
+def test_a_bound_method_is_timed(name, logger):
+    method = getattr(Greeter(), name)
+    decorated = TimerExtension.timed(method)
+
+    assert call(decorated, req=None).get_body() == b"hello"
+    assert inspect.signature(decorated) == inspect.signature(method)
+    assert inspect.iscoroutinefunction(decorated) == inspect.iscoroutinefunction(method)
+    assert inspect.getfile(decorated) == __file__
+    assert names(logger.messages) == [name]
+
+
+def greet_in_wsgi(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+
+def test_the_main_of_a_wsgi_middleware_goes_by_the_name_in_context(logger, make_v1_function):
+    source = """
+import azure.functions as func
+from test_timed import greet_in_wsgi
+main = TimerExtension.timed(func.WsgiMiddleware(greet_in_wsgi).main)
+"""
+    main = make_v1_function("HttpTrigger", source)
+    request = func.HttpRequest("GET", "http://localhost/api/HttpTrigger", body=b"")
+
+    response = call(main, req=request, context=FakeContext("HttpTrigger"))
+
+    assert response.get_body() == b"hello"
+    assert names(logger.messages) == ["HttpTrigger"]
+
+
+@sync_and_async
+def test_a_function_that_is_decorated_twice_logs_one_pair(function, logger):
+    call(TimerExtension.timed(TimerExtension.timed(function)), req=None)
+
+    assert names(logger.messages) == [function.__name__]
+
+
+def test_a_decorated_function_that_another_calls_is_part_of_its_invocation(logger, clock):
+    helper = TimerExtension.timed(hello)
+
+    @TimerExtension.timed
+    def outer(req):
+        clock.now += 1
+        helper(req)
+        clock.now += 1
+
+    call(outer, req=None)
+    call(helper, req=None)
+
+    assert names(logger.messages) == ["outer", "hello"]
+    assert elapsed(logger.messages[1]) == "2.0"
+
+
+def test_what_a_function_started_and_left_running_is_no_part_of_its_invocation(logger):
+    helper = TimerExtension.timed(hello_async)
+    tasks = []
+
+    @TimerExtension.timed
+    async def starts(req):
+        tasks.append(asyncio.ensure_future(later()))
+
+    async def later():
+        await ended.wait()
+        await helper(req=None)
+
+    async def both():
+        nonlocal ended
+        ended = asyncio.Event()
+        await starts(req=None)
+        ended.set()
+        await tasks[0]
+
+    ended = None
+    asyncio.run(both())
+
+    assert names(logger.messages) == ["starts", "hello_async"]
 
 
 @pytest.mark.parametrize(
@@ -231,11 +386,7 @@ def test_type_hints_written_as_strings_are_read_where_the_function_stands():
 
 
 def test_a_function_that_another_decorator_wrapped_is_timed_too(logger):
-    @functools.wraps(hello)
-    def wrapped(*args, **kwargs):
-        return hello(*args, **kwargs)
-
-    call(TimerExtension.timed(wrapped), req=None)
+    call(TimerExtension.timed(passes_on(hello)), req=None)
 
     assert len(logger.messages) == 2
 
@@ -259,7 +410,48 @@ def test_where_the_setting_is_off_the_function_is_timed_on_any_python(python, lo
     assert len(logger.messages) == 2
 
 
-@pytest.mark.parametrize("thing", ["hello", None, HttpResponse, functools.partial(hello)])
+def test_on_python_3_9_too_it_is_timed_outside_a_worker_where_the_setting_is_not_on(
+    python, monkeypatch
+):
+    python(3, 9)
+    assert TimerExtension.timed(hello) is not hello
+
+    monkeypatch.setenv(APP_SETTING, "1")
+    assert TimerExtension.timed(hello) is hello
+
+    monkeypatch.delenv(APP_SETTING)
+    monkeypatch.setenv(WORKER_RUNTIME, "python")
+    assert TimerExtension.timed(hello) is hello
+
+
+def orchestrator(context):
+    yield
+
+
+async def async_generator(context):
+    yield
+
+
+@pytest.mark.parametrize("function", [orchestrator, async_generator])
+@pytest.mark.parametrize("version", [(3, 11), (3, 13)])
+def test_a_generator_function_raises_a_type_error_that_says_what_times_it(
+    function, version, python, monkeypatch
+):
+    python(*version)
+    monkeypatch.setenv(APP_SETTING, "1")
+
+    with pytest.raises(
+        TypeError,
+        match=f"^only sync and async functions .* {function.__name__}: "
+        r"TimerExtension.configure\(app=app\) times orchestrators$",
+    ):
+        TimerExtension.timed(function)
+
+
+@pytest.mark.parametrize(
+    "thing",
+    ["hello", None, HttpResponse, functools.partial(hello), functools.lru_cache()(hello)],
+)
 @pytest.mark.parametrize("version", [(3, 11), (3, 13)])
 def test_what_is_no_function_raises_a_type_error_that_says_the_order(
     thing, version, python, monkeypatch

@@ -3,10 +3,11 @@
 import itertools
 import warnings
 
+import azure.functions
 import pytest
 
 import local_host
-from conftest import APP_SETTING, WORKER_RUNTIME
+from conftest import APP_SETTING, WORKER_RUNTIME, needs_v2
 from python_worker_extension_timer import TimerExtension
 
 ON = ["1", "true", "t", "yes", "y", "TRUE", " Yes "]
@@ -27,7 +28,7 @@ HOOKS_DO_NOT_RUN = [
 NO_HOOKS_ON_THIS_PYTHON = list(itertools.product(PYTHONS_WITHOUT_HOOKS, [None, *ON, *OFF]))
 
 
-def configure_in(worker, version, value, python, monkeypatch):
+def configure_in(worker, version, value, python, monkeypatch, **options):
     """The warnings of one configure() call."""
     python(*version)
     if worker:
@@ -36,7 +37,7 @@ def configure_in(worker, version, value, python, monkeypatch):
         monkeypatch.setenv(APP_SETTING, value)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        TimerExtension.configure()
+        TimerExtension.configure(**options)
     return caught
 
 
@@ -59,14 +60,22 @@ def test_the_setting_to_make_is_named_where_it_is_missing_or_off(
 
 
 @pytest.mark.parametrize("version, value", NO_HOOKS_ON_THIS_PYTHON)
-def test_the_decorator_is_named_on_python_3_13_and_later(version, value, python, monkeypatch):
+def test_no_setting_is_named_on_python_3_13_and_later(version, value, python, monkeypatch):
     (warning,) = configure_in(True, version, value, python, monkeypatch)
 
     assert warning.category is RuntimeWarning
     assert "Python 3.13 and later" in str(warning.message)
-    assert "@TimerExtension.timed" in str(warning.message)
+    assert APP_SETTING not in str(warning.message)
     assert warning.filename == __file__
     assert not local_host.worker_calls_hooks()
+
+
+@needs_v2
+@pytest.mark.parametrize("version, value", HOOKS_DO_NOT_RUN + NO_HOOKS_ON_THIS_PYTHON)
+def test_nothing_is_said_of_an_app_that_is_handed_over(version, value, python, monkeypatch):
+    app = azure.functions.FunctionApp()
+
+    assert configure_in(True, version, value, python, monkeypatch, app=app) == []
 
 
 @pytest.mark.parametrize("version, value", HOOKS_DO_NOT_RUN + NO_HOOKS_ON_THIS_PYTHON)
@@ -91,6 +100,12 @@ def test_the_options_are_set_all_the_same(python, monkeypatch):
     assert TimerExtension.append_to_http_response is True
 
 
+IN_EITHER_MODEL = (
+    "hand over the app, TimerExtension.configure(app=app), or decorate v1 functions with "
+    "@TimerExtension.timed"
+)
+
+
 @pytest.mark.parametrize("value, told", [(None, "missing"), ("", "missing"), ("0", "0")])
 def test_the_warning_is_one_sentence_with_what_is_wrong_and_what_to_do(
     value, told, python, monkeypatch
@@ -98,7 +113,15 @@ def test_the_warning_is_one_sentence_with_what_is_wrong_and_what_to_do(
     (warning,) = configure_in(True, (3, 11), value, python, monkeypatch)
 
     assert str(warning.message) == (
-        "The worker calls no extension hooks, since the app setting "
+        "The worker calls no extension hooks since the app setting "
         f"PYTHON_ENABLE_WORKER_EXTENSIONS is {told}: set PYTHON_ENABLE_WORKER_EXTENSIONS=1, or "
-        "only functions decorated with @TimerExtension.timed are timed"
+        + IN_EITHER_MODEL
+    )
+
+
+def test_on_python_3_13_the_sentence_says_what_to_do_there(python, monkeypatch):
+    (warning,) = configure_in(True, (3, 13), "1", python, monkeypatch)
+
+    assert str(warning.message) == (
+        f"The worker calls no extension hooks on Python 3.13 and later: {IN_EITHER_MODEL}"
     )

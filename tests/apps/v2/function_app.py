@@ -4,9 +4,9 @@ import azure.functions as func
 
 from python_worker_extension_timer import TimerExtension
 
-TimerExtension.configure(append_to_http_response=True)
-
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+TimerExtension.configure(app=app, append_to_http_response=True)
 
 
 @app.route(route="HttpTrigger")
@@ -32,9 +32,3 @@ def HttpTrigger(req: func.HttpRequest) -> func.HttpResponse:
 async def AsyncHttpTrigger(req: func.HttpRequest) -> func.HttpResponse:
     await asyncio.sleep(0.1)
     return func.HttpResponse("This function waited for a tenth of a second.")
-
-
-@app.route(route="TimedHttpTrigger")
-@TimerExtension.timed
-def TimedHttpTrigger(req: func.HttpRequest) -> func.HttpResponse:
-    return func.HttpResponse("This function is timed on every version of Python.")

@@ -5,6 +5,7 @@ from python_worker_extension_timer import TimerExtension
 TimerExtension.configure(append_to_http_response=True)
 
 
+@TimerExtension.timed
 def main(req: func.HttpRequest) -> func.HttpResponse:
     name = req.params.get("name")
     if not name:
