@@ -5,6 +5,7 @@ Azure Functions", https://learn.microsoft.com/azure/azure-functions/develop-pyth
 """
 
 import codecs
+import contextlib
 import functools
 import inspect
 import itertools
@@ -20,7 +21,7 @@ from collections import deque
 from contextvars import ContextVar
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Optional, Type, TypeVar, cast
+from typing import TYPE_CHECKING, Any, AnyStr, Callable, Deque, Dict, Optional, Type, TypeVar, cast
 
 import azure.functions
 from azure.functions import AppExtensionBase, Context, HttpResponse
@@ -41,8 +42,8 @@ _APP_SETTING = "PYTHON_ENABLE_WORKER_EXTENSIONS"
 _ON = {"1", "true", "t", "yes", "y"}
 _OFF = {"0", "false", "f", "no", "n"}
 
-# A response of one of these statuses has no body (https://www.rfc-editor.org/rfc/rfc9110#section-15),
-# and the host fails one that has; a 206 has the part of one that its headers describe.
+# A response of one of these statuses has no body, and the host fails one that has; a 206 has the
+# part of one that its headers describe: https://www.rfc-editor.org/rfc/rfc9110#section-15
 _FIXED_BODY_STATUSES = {*range(100, 200), 204, 205, 206, 304}
 
 # These describe the exact bytes of the body; lengthening it would make them false.
@@ -56,11 +57,17 @@ _CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE
 # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
 _NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
+# What a response keeps until it is returned again: our suffix, the Content-Length that we set and
+# our entry. The names are this module's own, since an extension made out of it may run beside it.
+_SUFFIX = f"_{__name__}_suffix"
+_ENTRY = f"_{__name__}_entry"
+
 # Apps return one response object from many invocations, on many threads at a time.
-_headers_lock = threading.RLock()
+_response_lock = threading.RLock()
 
 # So many pending starts are left alone, and so many of those that seem to be gone: see _watch.
 _UNWATCHED_STARTS = 4000
+_GONE_STARTS_KEPT = 4000
 
 # Where the lines go that no worker hands a logger for.
 _logger = logging.getLogger(__name__)
@@ -127,19 +134,23 @@ class TimerExtension(AppExtensionBase):
             setting off) its functions are timed all the same, under their registered names.
         append_to_http_response : bool, default False
             Lengthen the body of an ``azure.functions.HttpResponse`` by
-            `` (TimeElapsed: <seconds> sec)``, in the response's charset. A response whose body must
-            not change stays as it is: one of status 1xx, 204, 205, 206 or 304, one with a
-            ``Content-Encoding``, ``Content-Range`` or digest header, and one whose body is not text
-            in its charset. (A UTF-8 body is lengthened whatever its bytes.)
+            `` (TimeElapsed: <seconds> sec)``, in the response's charset. The body is then no longer
+            valid JSON or XML, durable's ``create_check_status_response`` included. A response whose
+            body must not change stays as it is: one of status 1xx, 204, 205, 206 or 304; one with a
+            ``Content-Encoding``, ``Content-Range``, digest or strong ``ETag`` header, or with a
+            ``Content-Length`` that is not the body's; and one whose body is not text in its
+            charset. (A UTF-8 body is lengthened whatever its bytes.) A function that returns
+            ``str`` or sets an ``Out[HttpResponse]`` is logged, but no body is lengthened.
         logger : logging.Logger, default None
             Where the log lines go: a logger, or any object with a callable ``info(message)``.
             With ``logging.getLogger("timer")`` they are user logs, which reach Application Insights
             under their invocation. By default the hooks write to the worker's own logger, which
             never does; what is timed without them goes to ``python_worker_extension_timer``.
         server_timing_header : bool, default False
-            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of an
-            ``azure.functions.HttpResponse``, behind what the function put there itself. Browsers
-            show it beside the request: https://www.w3.org/TR/server-timing/
+            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of what the
+            function returned, behind what the function put there itself: an ``HttpResponse``, or
+            any response with a mutable mapping ``headers``, such as Starlette's. Browsers show it
+            beside the request: https://www.w3.org/TR/server-timing/
 
         Raises
         ------
@@ -179,10 +190,10 @@ class TimerExtension(AppExtensionBase):
         # Warnings, not log lines: the host drops what is logged while an app is being imported.
         unknown = [repr(arg) for arg in args] + list(kwargs)
         if unknown:
-            warnings.warn(
+            _warn(
                 f"TimerExtension.configure() does not know {', '.join(unknown)}; its options are "
                 "app, append_to_http_response, logger and server_timing_header, given by name",
-                stacklevel=2,
+                UserWarning,
             )
         if _worker_calls_hooks():
             return
@@ -194,11 +205,10 @@ class TimerExtension(AppExtensionBase):
             why = f"since the app setting {_APP_SETTING} is {setting}: set {_APP_SETTING}=1, or "
             if sys.version_info >= (3, 13):
                 why = "on Python 3.13 and later: "
-            warnings.warn(
+            _warn(
                 f"The worker calls no extension hooks {why}hand over the app, TimerExtension."
                 "configure(app=app), or decorate v1 functions with @TimerExtension.timed",
                 RuntimeWarning,
-                stacklevel=2,
             )
 
     @classmethod
@@ -216,7 +226,7 @@ class TimerExtension(AppExtensionBase):
             log = logger if cls.logger is None else cls.logger
             log.info(f"Recording start time of {context.function_name}")
         except Exception:
-            traceback.print_exc()
+            _report()
         cls.start_timestamps[invocation_id] = perf_counter()
         if len(cls.start_timestamps) > _UNWATCHED_STARTS:
             _watch(cls, invocation_id, context)
@@ -236,16 +246,22 @@ class TimerExtension(AppExtensionBase):
         start = cls.start_timestamps.pop(context.invocation_id, None)
         if start is None:
             return
+        elapsed = end - start
         try:
-            elapsed = end - start
             log = logger if cls.logger is None else cls.logger
             log.info(f"Time taken to execute {context.function_name} is {elapsed} sec")
-            if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
-                _lengthen_body(func_ret, f" (TimeElapsed: {elapsed} sec)")
-            if cls.server_timing_header and isinstance(func_ret, HttpResponse):
-                _add_server_timing(func_ret, context.function_name, elapsed)
         except Exception:
-            traceback.print_exc()
+            _report()
+        if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
+            try:
+                _lengthen_body(func_ret, f" (TimeElapsed: {elapsed} sec)")
+            except Exception:
+                _report()
+        if cls.server_timing_header:
+            try:
+                _add_server_timing(func_ret, context.function_name, elapsed)
+            except Exception:
+                _report()
 
     @classmethod
     def timed(cls, function: _Function) -> _Function:
@@ -299,6 +315,12 @@ class TimerExtension(AppExtensionBase):
         return cast(_Function, _time_function(cls, function, name))
 
 
+def _warn(message: str, category: Type[Warning]) -> None:
+    """Say it at the app's line that calls configure(); where stderr is closed, nowhere."""
+    with contextlib.suppress(ValueError):  # of the closed file
+        warnings.warn(message, category, stacklevel=3)
+
+
 def _worker_calls_hooks() -> bool:
     """The worker's own rule; nothing else tells an extension whether its hooks will run."""
     setting = os.environ.get(_APP_SETTING, "").strip().lower()
@@ -314,10 +336,13 @@ def _time_functions(timer: Type[TimerExtension], app: Any) -> None:
     def get_timed_functions() -> Any:
         functions = get_functions()
         for function in functions:
-            user_function, name = function.get_user_function(), function.get_function_name()
-            if hasattr(user_function, "__code__"):  # the worker itself refuses any other
-                timed = _time_function(timer, user_function, name, app)
-                function.get_user_function = lambda timed=timed: timed
+            try:
+                user_function, name = function.get_user_function(), function.get_function_name()
+                if hasattr(user_function, "__code__"):  # the worker itself refuses any other
+                    timed = _time_function(timer, user_function, name, app)
+                    function.get_user_function = lambda timed=timed: timed
+            except Exception:
+                _report()
         return functions
 
     app.get_functions = get_timed_functions
@@ -358,9 +383,10 @@ class _Invocation:
     _ids = itertools.count()
 
     def __init__(
-        self, timer: Type[TimerExtension], function: Any, name: str, app: Any, args: Any, kwargs: Any
+        self, timer: Any, function: Any, name: str, app: Any, args: Any, kwargs: Any
     ) -> None:
-        self.timer, self.function_name, self.app = timer, name, app
+        self.timer: Type[TimerExtension] = timer
+        self.function_name, self.app = name, app
         self.invocation_id = str(next(self._ids))
         self.func_ret: object = None
         if app is not None:  # the name is the registered one
@@ -394,7 +420,7 @@ def _watch(timer: Type[TimerExtension], invocation_id: str, context: object) -> 
     def let_go() -> None:
         if invocation_id in timer.start_timestamps:
             timer._gone.append(invocation_id)
-        if len(timer._gone) > _UNWATCHED_STARTS:
+        if len(timer._gone) > _GONE_STARTS_KEPT:
             timer.start_timestamps.pop(timer._gone.popleft(), None)
 
     try:
@@ -403,48 +429,69 @@ def _watch(timer: Type[TimerExtension], invocation_id: str, context: object) -> 
         let_go()
 
 
+def _report() -> None:
+    """Show on stderr what went wrong in the timing; where that is closed, nowhere."""
+    with contextlib.suppress(Exception):
+        traceback.print_exc()
+
+
 def _lengthen_body(response: Any, suffix: str) -> None:
     if response.status_code != 200 and int(response.status_code) in _FIXED_BODY_STATUSES:
         return
-    charset, has_length = response.charset, False
-    if response.headers:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        if not _BODY_DESCRIBING_HEADERS.isdisjoint(headers):
+    with _response_lock:
+        # HttpResponse has no public way to set its body; every version of the SDK keeps it here.
+        body, charset, headers = response._HttpResponse__body, response.charset, {}
+        last_suffix, last_length = getattr(response, _SUFFIX, ("", None))
+        if response.headers:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            length = headers.get("content-length")
+            if (
+                not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
+                or not headers.get("etag", "W/").startswith("W/")
+                # It describes something else: what GET would send, in an answer to HEAD.
+                or length not in (None, last_length, str(len(body)))
+            ):
+                return
+            # The worker sends a Content-Type that the function set, not the response's own charset.
+            parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
+            charset = parameter.group(1) if parameter else charset
+        try:
+            if charset == "utf-8" or codecs.lookup(charset).name == "utf-8":
+                body = _with_suffix(body, last_suffix.encode(), suffix.encode())
+            else:
+                # By way of the text, so that a byte-order mark stands at the start alone.
+                body = _with_suffix(body.decode(charset), last_suffix, suffix).encode(charset)
+        except (LookupError, ValueError):  # no such charset, or a body that is not text in it
             return
-        has_length = "content-length" in headers
-        # The worker sends a Content-Type that the function set, not the response's own charset.
-        parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
-        charset = parameter.group(1) if parameter else charset
-    # HttpResponse has no public way to set its body; every version of the SDK keeps it here. What
-    # the function gave it is kept beside, so that a response returned again shows the latest time
-    # alone. No lock: the body is read first and set last, so that no other thread that returns this
-    # very response can come between and have its own suffix taken for given.
-    body = response._HttpResponse__body
-    given = getattr(response, "_timer_given_body", body)
-    try:
-        if charset == "utf-8" or codecs.lookup(charset).name == "utf-8":
-            body = given + suffix.encode()
-        else:
-            # By way of the text, so that a byte-order mark stands at the start alone.
-            body = (given.decode(charset) + suffix).encode(charset)
-    except (LookupError, ValueError):  # no such charset, or a body that is not text in it
-        return
-    response._timer_given_body = given
-    response._HttpResponse__body = body
-    if has_length:
-        with _headers_lock:
-            response.headers["Content-Length"] = str(len(response.get_body()))
+        length = str(len(body))
+        response._HttpResponse__body = body
+        setattr(response, _SUFFIX, (suffix, length))
+        if "content-length" in headers:
+            response.headers["Content-Length"] = length
+
+
+def _with_suffix(body: AnyStr, last: AnyStr, suffix: AnyStr) -> AnyStr:
+    """The body with the suffix at its end, without that of last time where it still stands."""
+    start = body.rfind(last) if last else -1
+    if start < 0:
+        return body + suffix
+    # By views, so that a large body is not copied twice.
+    view: Any = memoryview(body) if isinstance(body, bytes) else body
+    return suffix[:0].join((view[:start], view[start + len(last) :], suffix))
 
 
 def _add_server_timing(response: Any, function_name: str, elapsed: float) -> None:
+    # A response of any framework; the text and dicts that functions return too have no headers.
+    headers: Any = getattr(response, "headers", None)
+    if not (hasattr(headers, "items") and hasattr(headers, "__setitem__")):
+        return
     entry = f"{_NOT_TOKEN.sub('_', function_name)};dur={elapsed * 1000:.3f}"
-    with _headers_lock:
-        headers = response.headers
-        now = ", ".join(v for name, v in headers.items() if name.lower() == "server-timing")
-        # Returned again, a response has what we put there last time; the function's own stays.
-        given, ours = getattr(response, "_timer_server_timing", (now, now))
-        given = given if now == ours else now
-        timing = f"{given}, {entry}" if given else entry
-        response._timer_server_timing = given, timing
+    with _response_lock:
+        found = [header for header in headers.items() if header[0].lower() == "server-timing"]
+        entries = [given for _, value in found for given in value.split(", ") if given]
+        last = getattr(response, _ENTRY, None)
+        if last in entries:
+            entries.remove(last)
         # All in one header, since the worker sends one of a name.
-        headers["Server-Timing"] = timing
+        headers[found[0][0] if found else "Server-Timing"] = ", ".join([*entries, entry])
+        setattr(response, _ENTRY, entry)

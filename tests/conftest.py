@@ -15,7 +15,8 @@ import sys
 import threading
 import uuid
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from types import ModuleType
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import azure.functions
 import pytest
@@ -68,6 +69,37 @@ class FakeContext:
         self.invocation_id = invocation_id or str(uuid.uuid4())
 
 
+class FullDisk:
+    """A logger that fails."""
+
+    def info(self, message: str) -> None:
+        raise OSError("No space left on device")
+
+
+class FakeStarletteResponse:
+    """What functions return with HTTP streams: no body to set, headers as Starlette has them.
+
+    https://www.starlette.io/responses/
+    """
+
+    class Headers:
+        """Several entries of a name can be there; one is set in place of them all."""
+
+        def __init__(self, headers: List[Tuple[str, str]]) -> None:
+            self.list = [(name.lower(), value) for name, value in headers]
+
+        def items(self) -> List[Tuple[str, str]]:
+            return list(self.list)
+
+        def __setitem__(self, name: str, value: str) -> None:
+            name = name.lower()
+            self.list = [header for header in self.list if header[0] != name] + [(name, value)]
+
+    def __init__(self, headers: Sequence[Tuple[str, str]] = (), body: object = b"hello") -> None:
+        self.headers = self.Headers([("content-length", "5"), *headers])
+        self.body = body
+
+
 class FakeClock:
     """Stands at ``now`` seconds until a test moves it."""
 
@@ -84,21 +116,39 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def start(context: object, logger: Optional[object] = None) -> None:
+def start(
+    context: object, logger: Optional[object] = None, timer: "type" = TimerExtension
+) -> None:
     """Call the pre hook as the worker does."""
-    TimerExtension.pre_invocation_app_level(logger or FakeLogger(), context, {})
+    timer.pre_invocation_app_level(logger or FakeLogger(), context, {})
 
 
-def finish(context: object, func_ret: object = None, logger: Optional[object] = None) -> None:
+def finish(
+    context: object,
+    func_ret: object = None,
+    logger: Optional[object] = None,
+    timer: "type" = TimerExtension,
+) -> None:
     """Call the post hook as the worker does."""
-    TimerExtension.post_invocation_app_level(logger or FakeLogger(), context, {}, func_ret)
+    timer.post_invocation_app_level(logger or FakeLogger(), context, {}, func_ret)
 
 
-def invoke(func_ret: object = None, *, function_name: str = "HttpTrigger") -> List[str]:
-    """One whole invocation that returns ``func_ret``; the lines that it logs."""
+def invoke(
+    func_ret: object = None,
+    *,
+    function_name: str = "HttpTrigger",
+    clock: Optional[FakeClock] = None,
+    seconds: float = 0,
+    timers: Sequence["type"] = (TimerExtension,),
+) -> List[str]:
+    """One whole invocation that takes so long and returns ``func_ret``; the lines that it logs."""
     context, logger = FakeContext(function_name), FakeLogger()
-    start(context, logger)
-    finish(context, func_ret, logger)
+    for timer in timers:
+        start(context, logger, timer)
+    if clock:
+        clock.now += seconds
+    for timer in timers:
+        finish(context, func_ret, logger, timer)
     return logger.messages
 
 
@@ -248,6 +298,16 @@ def extensions() -> Iterator[None]:
     yield
     for registered, kept in zip(hooks, before):
         registered[:] = kept
+
+
+@pytest.fixture
+def other_extension(extensions: None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """An extension that somebody made out of this one: the same module under another name."""
+    file = python_worker_extension_timer.__file__
+    spec = importlib.util.spec_from_file_location("other_extension", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

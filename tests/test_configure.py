@@ -1,12 +1,13 @@
 """configure(): the options, and what it says of wrong ones."""
 
 import logging
+import sys
 import warnings
 
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import FakeLogger, invoke
+from conftest import ROOT, FakeLogger, invoke, run
 from python_worker_extension_timer import TimerExtension
 
 
@@ -61,6 +62,19 @@ def test_a_positional_argument_is_warned_about_at_the_callers_line():
     (warning,) = caught
     assert warning.filename == __file__
     assert TimerExtension.append_to_http_response is False
+
+
+def test_with_stderr_closed_the_app_goes_on():
+    module = TimerExtension.__module__
+    code = f"""
+import sys
+from {module} import TimerExtension
+sys.stderr.close()
+TimerExtension.configure(misspelt=True)
+print("goes on")
+"""
+
+    assert run([sys.executable, "-c", code], ROOT, FUNCTIONS_WORKER_RUNTIME="python") == "goes on\n"
 
 
 def test_known_options_are_not_warned_about():

@@ -422,6 +422,30 @@ def test_functions_that_the_sdk_refuses_are_refused_as_without_it(app, hand_over
         hand_over()
 
 
+def test_a_function_that_cannot_be_timed_does_not_fail_the_indexing(logger, capsys):
+    class Odd:
+        def get_user_function(self):
+            return hello
+
+        def get_function_name(self):
+            raise RuntimeError("no name yet")
+
+    class App(func.FunctionApp):
+        def get_functions(self):
+            return [Odd(), *super().get_functions()]
+
+    app = App()
+    app.route(route="hello")(hello)
+    TimerExtension.configure(app=app, logger=logger)
+
+    odd, function = app.get_functions()
+    function.get_user_function()(req=None)
+
+    assert odd.get_user_function() is hello
+    assert names(logger.messages) == ["hello"]
+    assert "RuntimeError: no name yet" in capsys.readouterr().err
+
+
 def test_a_later_configure_that_names_no_app_ends_it(app, hand_over, logger):
     app.route(route="hello")(hello)
     timed = hand_over()["hello"]

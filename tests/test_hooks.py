@@ -1,13 +1,16 @@
 """The hooks: what is logged, what is stored, and for how long."""
 
 import asyncio
+import io
+import sys
+import time
 import types
 
 import azure.functions
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import FakeContext, FakeLogger, at_once, elapsed, finish, invoke, start
+from conftest import FakeContext, FakeLogger, FullDisk, at_once, elapsed, finish, invoke, start
 from python_worker_extension_timer import TimerExtension
 
 
@@ -44,10 +47,12 @@ def test_the_post_hook_logs_the_elapsed_seconds(clock):
     assert logger.messages == ["Time taken to execute HttpTrigger is 1.5 sec"]
 
 
-def test_the_elapsed_time_is_a_float_of_seconds_by_a_real_clock():
+def test_the_elapsed_time_is_a_float_of_seconds_by_a_clock_that_goes_forward():
+    before = time.perf_counter()
+
     _, message = invoke()
 
-    assert 0 < float(elapsed(message)) < 1
+    assert 0 < float(elapsed(message)) <= time.perf_counter() - before
 
 
 def test_a_very_short_time_is_logged_in_exponent_form(clock):
@@ -71,14 +76,16 @@ def test_the_start_is_stored_from_the_pre_hook_to_the_post_hook(clock):
     assert TimerExtension.start_timestamps == {}
 
 
-def test_a_post_hook_without_a_pre_hook_does_nothing():
+def test_a_post_hook_without_a_pre_hook_does_nothing(capsys):
     response, logger = HttpResponse("hello"), FakeLogger()
-    TimerExtension.configure(append_to_http_response=True)
+    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
 
     finish(FakeContext(), response, logger)
 
     assert logger.messages == []
     assert response.get_body() == b"hello"
+    assert dict(response.headers) == {}
+    assert capsys.readouterr().err == ""
 
 
 def test_a_second_post_hook_of_one_invocation_does_nothing():
@@ -143,23 +150,35 @@ def test_each_of_two_overlapping_invocations_gets_its_own_time(clock):
     ]
 
 
-def test_each_invocation_on_the_event_loop_gets_its_own_time():
+def test_each_invocation_on_the_event_loop_gets_its_own_time(clock):
     logger = FakeLogger()
 
-    async def invocation(seconds: float) -> None:
-        context = FakeContext(f"sleeps{seconds}")
-        start(context, FakeLogger())
-        await asyncio.sleep(seconds)
+    async def invocation(name: str, may_end: asyncio.Event) -> None:
+        context = FakeContext(name)
+        start(context)
+        await may_end.wait()
         finish(context, None, logger)
 
     async def overlapping() -> None:
-        await asyncio.gather(invocation(0.2), invocation(0.01))
+        long_may_end, short_may_end = asyncio.Event(), asyncio.Event()
+        long = asyncio.ensure_future(invocation("long", long_may_end))
+        await asyncio.sleep(0)
+        clock.now += 1
+        short = asyncio.ensure_future(invocation("short", short_may_end))
+        await asyncio.sleep(0)
+        clock.now += 2
+        short_may_end.set()
+        await short
+        clock.now += 4
+        long_may_end.set()
+        await long
 
     asyncio.run(overlapping())
 
-    short, long = logger.messages
-    assert short.startswith("Time taken to execute sleeps0.01 is")
-    assert 0.01 <= float(elapsed(short)) < 0.2 <= float(elapsed(long))
+    assert logger.messages == [
+        "Time taken to execute short is 2.0 sec",
+        "Time taken to execute long is 7.0 sec",
+    ]
 
 
 def test_sixteen_threads_at_once_each_get_their_own_times():
@@ -194,11 +213,8 @@ def test_any_function_name_is_logged_as_it_is(function_name):
 
 
 def test_a_logger_that_fails_is_shown_on_stderr_and_not_raised(capsys):
-    class FullDisk:
-        def info(self, message):
-            raise OSError("No space left on device")
-
     context = FakeContext()
+
     start(context, FullDisk())
     finish(context, None, FullDisk())
 
@@ -206,16 +222,62 @@ def test_a_logger_that_fails_is_shown_on_stderr_and_not_raised(capsys):
     assert TimerExtension.start_timestamps == {}
 
 
-def test_an_app_that_never_calls_configure_gets_the_lines_and_an_untouched_response(extensions):
-    class Imported(TimerExtension):
-        """As TimerExtension is at import: the SDK has called init() alone."""
+def test_a_logger_that_fails_takes_neither_the_body_nor_the_header_along(capsys, clock):
+    TimerExtension.configure(
+        append_to_http_response=True, logger=FullDisk(), server_timing_header=True
+    )
+    response = HttpResponse("hello")
 
-    response, context, logger = HttpResponse("hello"), FakeContext(), FakeLogger()
+    invoke(response)
 
-    Imported.pre_invocation_app_level(logger, context, {})
-    Imported.post_invocation_app_level(logger, context, {}, response)
+    assert response.get_body() == b"hello (TimeElapsed: 0.0 sec)"
+    assert response.headers["Server-Timing"] == "HttpTrigger;dur=0.000"
 
-    assert len(logger.messages) == 2
+
+def test_a_body_that_fails_takes_neither_the_line_nor_the_header_along(capsys):
+    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
+    response = HttpResponse("hello", status_code="teapot")
+
+    messages = invoke(response)
+
+    assert len(messages) == 2
+    assert response.headers["Server-Timing"].startswith("HttpTrigger;dur=")
+    assert "ValueError: invalid literal for int() with base 10: 'teapot'" in capsys.readouterr().err
+
+
+def test_a_header_that_fails_takes_neither_the_line_nor_the_body_along(capsys):
+    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
+    response = HttpResponse("hello")
+
+    messages = invoke(response, function_name=5)
+
+    assert len(messages) == 2
+    assert b"TimeElapsed" in response.get_body()
+    assert capsys.readouterr().err.count("TypeError: ") == 1
+
+
+@pytest.mark.parametrize("stderr", [None, "closed"])
+def test_what_fails_with_no_stderr_to_show_it_on_fails_in_silence(stderr, monkeypatch):
+    if stderr:
+        stderr = io.StringIO()
+        stderr.close()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    TimerExtension.configure(append_to_http_response=True, logger=FullDisk())
+    response = HttpResponse("hello")
+
+    invoke(response)
+
+    assert b"TimeElapsed" in response.get_body()
+
+
+def test_an_app_that_never_calls_configure_gets_the_lines_and_an_untouched_response(
+    other_extension,
+):
+    response = HttpResponse("hello")
+
+    messages = invoke(response, timers=[other_extension.TimerExtension])
+
+    assert len(messages) == 2
     assert response.get_body() == b"hello"
     assert dict(response.headers) == {}
 

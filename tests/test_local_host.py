@@ -21,7 +21,6 @@ from conftest import (
     APP_SETTING,
     APPS,
     at_once,
-    elapsed,
     get,
     host_command,
     host_environment,
@@ -183,7 +182,7 @@ def test_a_thousand_invocations_that_raise_over_http_leave_few_starts(
     serve, hooks_on, monkeypatch, caplog
 ):
     monkeypatch.setattr("python_worker_extension_timer._UNWATCHED_STARTS", 50)
-    TimerExtension.init()
+    monkeypatch.setattr("python_worker_extension_timer._GONE_STARTS_KEPT", 50)
     caplog.set_level(logging.CRITICAL)  # what caplog keeps holds the context
     running, done = threading.Event(), threading.Event()
 
@@ -211,54 +210,76 @@ def test_a_thousand_invocations_that_raise_over_http_leave_few_starts(
     assert b"TimeElapsed" in answers[0].body
 
 
-def test_overlapping_requests_on_threads_each_get_their_own_time(serve, hooks_on):
+def test_overlapping_requests_on_threads_each_get_their_own_time(serve, hooks_on, clock):
     TimerExtension.configure(append_to_http_response=True)
-    both = threading.Barrier(2)
-    short_is_done = threading.Event()
+    both_run, long_may_end = threading.Barrier(2), threading.Event()
 
     def short(req):
-        both.wait(30)
+        both_run.wait(30)
         return HttpResponse("short")
 
     def long(req):
-        both.wait(30)
-        short_is_done.wait(30)
+        both_run.wait(30)
+        long_may_end.wait(30)
         return HttpResponse("long")
 
     url = serve(short, long)
     bodies = {}
 
-    def request(name):
-        bodies[name] = get(f"{url}/api/{name}").body.decode()
-        if name == "short":
-            threading.Event().wait(0.05)
-            short_is_done.set()
+    def request_short():
+        bodies["short"] = get(f"{url}/api/short").body
+        clock.now += 5
+        long_may_end.set()
 
-    at_once(lambda: request("short"), lambda: request("long"))
+    def request_long():
+        bodies["long"] = get(f"{url}/api/long").body
 
-    assert float(elapsed(bodies["long"])) > 0.05
+    at_once(request_short, request_long)
+
+    assert bodies == {
+        "short": b"short (TimeElapsed: 0.0 sec)",
+        "long": b"long (TimeElapsed: 5.0 sec)",
+    }
 
 
-def test_overlapping_requests_on_the_event_loop_each_get_their_own_time(serve, hooks_on):
+def test_overlapping_requests_on_the_event_loop_each_get_their_own_time(serve, hooks_on, clock):
     TimerExtension.configure(append_to_http_response=True)
-    started = []
+    long_runs, threads, events = threading.Event(), set(), []
 
-    async def sleeps(req):
-        started.append(threading.current_thread())
-        await asyncio.sleep(float(req.params["seconds"]))
-        return HttpResponse("slept")
+    async def long(req):
+        threads.add(threading.current_thread())
+        events.append(asyncio.Event())
+        long_runs.set()
+        await events[0].wait()
+        return HttpResponse("long")
 
-    url = serve(sleeps)
-    seconds = {}
+    async def short(req):
+        threads.add(threading.current_thread())
+        return HttpResponse("short")
 
-    def request(value):
-        body = get(f"{url}/api/sleeps?seconds={value}").body.decode()
-        seconds[value] = float(elapsed(body))
+    async def end_long(req):
+        events[0].set()
+        return HttpResponse("ended")
 
-    at_once(lambda: request(0.3), lambda: request(0.02))
+    url = serve(long, short, end_long)
+    bodies = {}
 
-    assert len(set(started)) == 1
-    assert seconds[0.02] < 0.25 < seconds[0.3]
+    def request_long():
+        bodies["long"] = get(f"{url}/api/long").body
+
+    def request_short():
+        long_runs.wait(30)
+        bodies["short"] = get(f"{url}/api/short").body
+        clock.now += 5
+        get(f"{url}/api/end_long")
+
+    at_once(request_long, request_short)
+
+    assert len(threads) == 1
+    assert bodies == {
+        "short": b"short (TimeElapsed: 0.0 sec)",
+        "long": b"long (TimeElapsed: 5.0 sec)",
+    }
 
 
 def test_a_function_gets_the_request_and_its_context(serve):

@@ -1,6 +1,10 @@
 """append_to_http_response: which bodies are lengthened, and how."""
 
 import codecs
+import copy
+import io
+import sys
+import tracemalloc
 from http import HTTPStatus
 from unittest import mock
 
@@ -75,6 +79,35 @@ def test_a_part_of_a_body_stays_as_it_is():
     assert response.get_body() == HELLO.encode()
 
 
+@pytest.mark.parametrize("etag", ['"v1"', "v1", 'w/"v1"'])
+def test_a_body_whose_bytes_a_strong_etag_names_stays_as_it_is(etag):
+    response = HttpResponse(HELLO, headers={"ETag": etag})
+
+    invoke(response)
+
+    assert response.get_body() == HELLO.encode()
+
+
+def test_a_weak_etag_names_no_bytes(clock):
+    response = HttpResponse(HELLO, headers={"ETag": 'W/"v1"'})
+
+    invoke(response)
+
+    assert response.get_body().decode() == f"{HELLO} (TimeElapsed: 0.0 sec)"
+    assert response.headers["ETag"] == 'W/"v1"'
+
+
+@pytest.mark.parametrize("body, length", [("", "1234"), (HELLO, "1234"), (HELLO, "many")])
+def test_a_content_length_that_is_not_the_bodys_describes_something_else(body, length):
+    # As WSGI and ASGI frameworks answer HEAD: with the length of what GET would send.
+    response = HttpResponse(body, headers={"Content-Length": length})
+
+    invoke(response)
+
+    assert response.get_body() == body.encode()
+    assert response.headers["Content-Length"] == length
+
+
 @pytest.mark.parametrize("header", ["Content-Length", "content-length", "CONTENT-LENGTH"])
 def test_the_content_length_that_the_app_set_is_that_of_the_body_sent_and_stands_once(header):
     response = HttpResponse(HELLO, headers={header: "12"})
@@ -99,10 +132,11 @@ def test_a_content_length_that_the_app_set_twice_stands_once():
 
 
 def test_no_content_length_is_added_where_the_app_set_none():
-    response = HttpResponse(HELLO, headers={"ETag": "1"})
+    response = HttpResponse(HELLO, headers={"X-Own": "1"})
 
     invoke(response)
 
+    assert b"TimeElapsed" in response.get_body()
     assert [value for _, value in response.headers.items()] == ["1"]
 
 
@@ -199,15 +233,122 @@ def test_a_utf_8_body_of_any_bytes_is_lengthened(charset, clock):
 
 @pytest.mark.parametrize("charset", ["utf-8", "utf-16", "shift_jis"])
 def test_one_response_returned_again_and_again_shows_the_latest_time_alone(charset, clock):
-    response = HttpResponse(HELLO, charset=charset, headers={"Content-Length": "1"})
+    length = str(len(HELLO.encode(charset)))
+    response = HttpResponse(HELLO, charset=charset, headers={"Content-Length": length})
+
     for seconds in (1, 20, 3):
-        context = FakeContext()
-        start(context)
-        clock.now += seconds
-        finish(context, response)
+        invoke(response, clock=clock, seconds=seconds)
 
         assert response.get_body().decode(charset) == f"{HELLO} (TimeElapsed: {seconds}.0 sec)"
         assert response.headers["Content-Length"] == str(len(response.get_body()))
+
+
+def in_the_tutorials_own_way(response, body):
+    response._HttpResponse__body = body.encode(response.charset)
+    return response
+
+
+def made_anew(response, body):
+    response.__init__(body, charset=response.charset)
+    return response
+
+
+def in_a_copy(response, body):
+    return in_the_tutorials_own_way(copy.copy(response), body)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("set_body", [in_the_tutorials_own_way, made_anew, in_a_copy])
+def test_a_response_returned_again_with_a_new_body_sends_the_new_one(set_body, charset, clock):
+    response = HttpResponse("v1", charset=charset)
+    invoke(response, clock=clock, seconds=1)
+
+    response = set_body(response, "v2")
+    invoke(response, clock=clock, seconds=2)
+
+    assert response.get_body().decode(charset) == "v2 (TimeElapsed: 2.0 sec)"
+
+
+def test_a_copy_of_a_response_that_was_returned_shows_its_own_time_alone(clock):
+    template = HttpResponse("v1")
+    invoke(template, clock=clock, seconds=1)
+
+    response = copy.copy(template)
+    invoke(response, clock=clock, seconds=2)
+
+    assert response.get_body() == b"v1 (TimeElapsed: 2.0 sec)"
+    assert template.get_body() == b"v1 (TimeElapsed: 1.0 sec)"
+
+
+@pytest.mark.parametrize("body", ["v2", "version 2"])
+def test_the_content_length_that_we_set_is_no_reason_to_leave_a_new_body_alone(body, clock):
+    response = HttpResponse("v1", headers={"Content-Length": "2"})
+    invoke(response, clock=clock, seconds=1)
+
+    invoke(in_the_tutorials_own_way(response, body), clock=clock, seconds=2)
+
+    assert response.get_body().decode() == f"{body} (TimeElapsed: 2.0 sec)"
+    assert response.headers["Content-Length"] == str(len(response.get_body()))
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
+def test_what_another_extension_adds_to_the_body_stays(charset, clock):
+    response = HttpResponse(HELLO, charset=charset)
+    invoke(response, clock=clock, seconds=1)
+    text = response.get_body().decode(charset) + " [theirs]"
+    in_the_tutorials_own_way(response, text)
+
+    invoke(response, clock=clock, seconds=2)
+
+    assert response.get_body().decode(charset) == f"{HELLO} [theirs] (TimeElapsed: 2.0 sec)"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
+def test_an_extension_made_out_of_this_one_keeps_its_own_time_beside_it(
+    charset, clock, other_extension
+):
+    other_extension.perf_counter = lambda: clock.now * 10
+    other_extension.TimerExtension.configure(append_to_http_response=True)
+    length = str(len(HELLO.encode(charset)))
+    response = HttpResponse(HELLO, charset=charset, headers={"Content-Length": length})
+
+    for seconds in (1, 2, 3):
+        both = [TimerExtension, other_extension.TimerExtension]
+        invoke(response, clock=clock, seconds=seconds, timers=both)
+
+        assert response.get_body().decode(charset) == (
+            f"{HELLO} (TimeElapsed: {seconds}.0 sec) (TimeElapsed: {seconds}0.0 sec)"
+        )
+        assert response.headers["Content-Length"] == str(len(response.get_body()))
+
+
+def test_a_large_body_is_held_once_and_twice_for_a_moment(clock):
+    size = 2**24
+    response = HttpResponse(b"x" * size)
+    tracemalloc.start()
+    try:
+        response._HttpResponse__body = b"y" * size
+        for _ in range(3):
+            context = FakeContext()
+            start(context)
+            finish(context, response)
+            held, peak = tracemalloc.get_traced_memory()
+
+            assert held < 1.1 * size
+            assert peak < 2.1 * size
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_more_than_the_suffix_and_a_length_is_kept_on_the_response(clock):
+    response = HttpResponse(HELLO)
+    before = dict(vars(response))
+
+    invoke(response)
+
+    added = {name: value for name, value in vars(response).items() if name not in before}
+    assert list(added.values()) == [(" (TimeElapsed: 0.0 sec)", str(len(response.get_body())))]
+    assert all(name.startswith("_") for name in added)
 
 
 def test_a_suffix_that_the_function_wrote_itself_is_kept(clock):
@@ -229,22 +370,21 @@ def test_one_response_returned_on_sixteen_threads_at_once_never_grows():
         assert response.headers["Content-Length"] == str(len(response.get_body()))
 
 
-def test_an_invocation_that_comes_between_does_not_have_its_suffix_taken_for_the_functions(clock):
-    class Overtaken(HttpResponse):
-        overtaken = True
+def test_one_response_returned_on_sixteen_threads_with_every_option_on_stays_whole():
+    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
+    headers = {f"X-{number}": "1" for number in range(50)}
+    response = HttpResponse(HELLO, headers={"Content-Length": "12", **headers})
+    stderr, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        at_once(*[lambda: [invoke(response) for _ in range(100)]] * 16)
+        said = sys.stderr.getvalue()
+    finally:
+        sys.stderr = stderr
 
-        def __setattr__(self, name, value):
-            super().__setattr__(name, value)
-            if not self.overtaken:
-                super().__setattr__("overtaken", True)
-                invoke(self)
-
-    response = Overtaken(HELLO)
-    response.__dict__["overtaken"] = False
-
-    invoke(response)
-
-    assert response.get_body().decode() == f"{HELLO} (TimeElapsed: 0.0 sec)"
+    assert said == ""
+    assert response.get_body().count(b"TimeElapsed") == 1
+    assert response.headers["Content-Length"] == str(len(response.get_body()))
+    assert response.headers["Server-Timing"].count("HttpTrigger") == 1
 
 
 @pytest.mark.parametrize("func_ret", [None, "text", b"bytes", 7, ["list"], {"a": 1}, object()])

@@ -1,12 +1,13 @@
 """server_timing_header: the elapsed time where a browser's network panel shows it."""
 
 import gzip
+import types
 
 import pytest
 from azure.functions import HttpResponse
 
 import local_host
-from conftest import FakeContext, at_once, finish, get, invoke, start
+from conftest import FakeContext, FakeStarletteResponse, at_once, finish, get, invoke, start
 from python_worker_extension_timer import TimerExtension
 
 
@@ -117,6 +118,72 @@ def test_one_response_returned_on_sixteen_threads_at_once_carries_one_entry():
     assert header(response).count("HttpTrigger") == 1
 
 
+def test_what_another_extension_puts_there_stays(clock):
+    response = HttpResponse(headers={"Server-Timing": "db;dur=53"})
+    invoke(response, clock=clock, seconds=1)
+    response.headers["Server-Timing"] = header(response) + ", theirs;dur=1"
+
+    invoke(response, clock=clock, seconds=2)
+
+    assert header(response) == "db;dur=53, theirs;dur=1, HttpTrigger;dur=2000.000"
+
+
+def test_an_extension_made_out_of_this_one_keeps_its_own_entry_beside_it(clock, other_extension):
+    other_extension.perf_counter = lambda: clock.now * 10
+    other_extension.TimerExtension.configure(server_timing_header=True)
+    response = HttpResponse()
+
+    for seconds in (1, 2, 3):
+        both = [TimerExtension, other_extension.TimerExtension]
+        invoke(response, clock=clock, seconds=seconds, timers=both)
+
+        assert header(response) == (
+            f"HttpTrigger;dur={seconds}000.000, HttpTrigger;dur={seconds}0000.000"
+        )
+
+
+@pytest.mark.parametrize("body", [b"hello", iter([b"hel", b"lo"])], ids=["whole", "a stream"])
+def test_a_response_of_another_framework_carries_the_entry_behind_its_own(body, clock):
+    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
+    headers = [("Server-Timing", "db;dur=53"), ("Server-Timing", "cache;dur=2")]
+    response = FakeStarletteResponse(headers, body)
+
+    for seconds in (1, 2):
+        invoke(response, clock=clock, seconds=seconds)
+
+        assert header(response) == f"db;dur=53, cache;dur=2, HttpTrigger;dur={seconds}000.000"
+        assert ("content-length", "5") in response.headers.items()
+        assert response.body is body
+
+
+def test_a_plain_dict_of_headers_keeps_the_name_that_the_function_wrote(clock):
+    class Response:
+        headers = {"server-timing": "db;dur=53"}
+
+    invoke(Response())
+
+    assert Response.headers == {"server-timing": "db;dur=53, HttpTrigger;dur=0.000"}
+
+
+class ReadOnly:
+    headers = types.MappingProxyType({"a": "b"})
+
+
+class Listed:
+    headers = [("a", "b")]
+
+
+@pytest.mark.parametrize("func_ret", ["text", {"a": 1}, ReadOnly(), Listed(), None])
+def test_what_has_no_mutable_headers_passes_through_untouched(func_ret, capsys):
+    before = repr(func_ret)
+
+    invoke(func_ret)
+
+    assert repr(func_ret) == before
+    assert Listed.headers == [("a", "b")]
+    assert capsys.readouterr().err == ""
+
+
 def test_the_body_and_the_other_headers_stay_as_they_are(clock):
     response = timed_response(clock, 0, body="hello", headers={"Content-Length": "5"})
 
@@ -131,12 +198,6 @@ def test_without_the_option_there_is_no_header():
     invoke(response)
 
     assert dict(response.headers) == {}
-
-
-def test_any_other_return_value_passes_through_untouched(capsys):
-    invoke("text")
-
-    assert capsys.readouterr().err == ""
 
 
 def no_content(req):
