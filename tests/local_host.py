@@ -29,9 +29,15 @@ import types
 import urllib.parse
 import uuid
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 import azure.functions
+
+# What is assumed where the app has no such file.
+ASSUMED = {
+    "host.json": 'the route prefix is "api"',
+    "local.settings.json": "all app settings are in the environment",
+}
 
 # What an HTTP trigger without methods answers.
 ALL_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
@@ -215,7 +221,12 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
 
     def handle_request(self) -> None:
         url = urllib.parse.urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            body = self.read_body()
+        except ValueError:
+            self.close_connection = True  # who knows where the next request begins
+            self.answer(400)
+            return
         function, route_params, allowed = self.host.find(
             self.command, urllib.parse.unquote(url.path)
         )
@@ -242,17 +253,36 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(status, headers, content)
 
+    def read_body(self) -> bytes:
+        """The request's body; a ValueError where its length is none."""
+        encoding = self.headers.get("Transfer-Encoding")
+        if encoding is None:
+            return self.rfile.read(natural(self.headers.get("Content-Length") or "0"))
+        if encoding.lower() != "chunked":
+            raise ValueError(encoding)
+        chunks = []
+        while not chunks or chunks[-1]:
+            size, _, _ = self.rfile.readline().partition(b";")
+            chunks.append(self.rfile.read(natural(size, base=16)))
+            if chunks[-1]:
+                self.rfile.readline()
+        while self.rfile.readline().strip():  # trailers
+            pass
+        return b"".join(chunks)
+
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = handle_request
 
     def answer(
         self, status: int, headers: Iterable[Tuple[str, str]] = (), body: bytes = b""
     ) -> None:
+        if status < 200:  # a client goes on waiting for the response proper
+            self.close_connection = True
         self.send_response_only(status)
         names = set()
         for name, value in headers:
             names.add(name.lower())
             self.send_header(name, value)
-        if "content-length" not in names and allows_body(status):
+        if "content-length" not in names and status >= 200 and status not in (204, 304):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
@@ -288,6 +318,13 @@ def allows_body(status: int) -> bool:
     return status >= 200 and status not in (204, 205, 304)
 
 
+def natural(text: Union[str, bytes], base: int = 10) -> int:
+    number = int(text, base)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
 def route_pattern(path: str) -> "re.Pattern[str]":
     """A route template of ASP.NET as a regular expression; constraints are passed over."""
     pattern, end = "", 0
@@ -312,6 +349,7 @@ def load_app(app: Path) -> Tuple[List[HttpFunction], str]:
     try:
         for name, value in read_json(app / "local.settings.json").get("Values", {}).items():
             os.environ.setdefault(name, str(value))
+        os.environ.setdefault("FUNCTIONS_WORKER_RUNTIME", "python")
         http_settings = read_json(app / "host.json").get("extensions", {}).get("http", {})
         functions = list(load_v2() if is_v2 else load_v1(app, definitions))
     except (Exception, SystemExit) as error:
@@ -403,8 +441,8 @@ def is_shown(record: logging.LogRecord) -> bool:
 
 
 def port_number(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
+    port = natural(text)
+    if port > 65535:
         raise ValueError(text)
     return port
 
@@ -438,10 +476,14 @@ def main() -> int:
         return 1
 
     with contextlib.suppress(KeyboardInterrupt), host:
+        for name, assumption in ASSUMED.items():
+            if not (options.app / name).is_file():
+                print(f"No {name}: {assumption}.")
         print("Functions:\n")
         for function in host.functions:
-            methods = ",".join(function.methods)
-            print(f"    {function.name}: [{methods}] {host.url}{host.path(function)}")
+            declared = function.methods != ALL_METHODS
+            methods = f"[{','.join(function.methods)}] " if declared else ""
+            print(f"    {function.name}: {methods}{host.url}{host.path(function)}")
         for function in host.functions:
             if "GET" in function.methods and "{" not in function.route:
                 show_answer(host, host.path(function))

@@ -1,11 +1,14 @@
 """Invocations that raise: the worker calls no post hook for them, so their starts stay behind."""
 
+import logging
+import threading
 import tracemalloc
 import types
 
 import pytest
+from azure.functions import HttpResponse
 
-from conftest import FakeContext, FakeLogger, at_once, elapsed, finish, start
+from conftest import FakeContext, FakeLogger, at_once, elapsed, finish, get, start
 from python_worker_extension_timer import TimerExtension
 
 
@@ -123,3 +126,35 @@ def test_sixteen_threads_some_raising_never_lose_the_start_of_another():
 
     assert len(finished) == 1600
     assert len(TimerExtension.start_timestamps) < 20_000
+
+
+def test_a_thousand_invocations_that_raise_over_http_leave_few_starts(
+    serve, hooks_on, monkeypatch, caplog
+):
+    monkeypatch.setattr("python_worker_extension_timer._UNWATCHED_STARTS", 50)
+    monkeypatch.setattr("python_worker_extension_timer._GONE_STARTS_KEPT", 50)
+    caplog.set_level(logging.CRITICAL)  # what caplog keeps holds the context
+    running, done = threading.Event(), threading.Event()
+
+    def waits(req):
+        running.set()
+        done.wait(30)
+        return HttpResponse("hello")
+
+    def fails(req):
+        raise ValueError("mine")
+
+    TimerExtension.configure(append_to_http_response=True)
+    url = serve(waits, fails)
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(get(url + "/api/waits")))
+    waiting.start()
+    running.wait(30)
+
+    at_once(*[lambda: [get(url + "/api/fails") for _ in range(125)]] * 8)
+    left = len(TimerExtension.start_timestamps)
+    done.set()
+    waiting.join()
+
+    assert left < 200
+    assert b"TimeElapsed" in answers[0].body

@@ -362,10 +362,10 @@ def test_a_cancelled_invocation_stays_cancelled(app, hand_over, logger):
     async def sleeps(req):
         await asyncio.sleep(60)
 
-    sleeps = hand_over()["sleeps"]
+    timed = hand_over()["sleeps"]
 
     async def cancel():
-        task = asyncio.ensure_future(sleeps(req=None))
+        task = asyncio.ensure_future(timed(req=None))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import sys
+import threading
 import time
 import types
 
@@ -10,7 +11,17 @@ import azure.functions
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import FakeContext, FakeLogger, FullDisk, at_once, elapsed, finish, invoke, start
+from conftest import (
+    FakeContext,
+    FakeLogger,
+    FullDisk,
+    at_once,
+    elapsed,
+    finish,
+    get,
+    invoke,
+    start,
+)
 from python_worker_extension_timer import TimerExtension
 
 
@@ -290,3 +301,75 @@ def test_a_subclass_keeps_starts_of_its_own(extensions):
 
     assert list(MyTimer.start_timestamps) == ["1"]
     assert TimerExtension.start_timestamps == {}
+
+
+def test_overlapping_requests_on_threads_each_get_their_own_time(serve, hooks_on, clock):
+    TimerExtension.configure(append_to_http_response=True)
+    both_run, long_may_end = threading.Barrier(2), threading.Event()
+
+    def short(req):
+        both_run.wait(30)
+        return HttpResponse("short")
+
+    def long(req):
+        both_run.wait(30)
+        long_may_end.wait(30)
+        return HttpResponse("long")
+
+    url = serve(short, long)
+    bodies = {}
+
+    def request_short():
+        bodies["short"] = get(f"{url}/api/short").body
+        clock.now += 5
+        long_may_end.set()
+
+    def request_long():
+        bodies["long"] = get(f"{url}/api/long").body
+
+    at_once(request_short, request_long)
+
+    assert bodies == {
+        "short": b"short (TimeElapsed: 0.0 sec)",
+        "long": b"long (TimeElapsed: 5.0 sec)",
+    }
+
+
+def test_overlapping_requests_on_the_event_loop_each_get_their_own_time(serve, hooks_on, clock):
+    TimerExtension.configure(append_to_http_response=True)
+    long_runs, threads, events = threading.Event(), set(), []
+
+    async def long(req):
+        threads.add(threading.current_thread())
+        events.append(asyncio.Event())
+        long_runs.set()
+        await events[0].wait()
+        return HttpResponse("long")
+
+    async def short(req):
+        threads.add(threading.current_thread())
+        return HttpResponse("short")
+
+    async def end_long(req):
+        events[0].set()
+        return HttpResponse("ended")
+
+    url = serve(long, short, end_long)
+    bodies = {}
+
+    def request_long():
+        bodies["long"] = get(f"{url}/api/long").body
+
+    def request_short():
+        long_runs.wait(30)
+        bodies["short"] = get(f"{url}/api/short").body
+        clock.now += 5
+        get(f"{url}/api/end_long")
+
+    at_once(request_long, request_short)
+
+    assert len(threads) == 1
+    assert bodies == {
+        "short": b"short (TimeElapsed: 0.0 sec)",
+        "long": b"long (TimeElapsed: 5.0 sec)",
+    }

@@ -11,7 +11,8 @@ from unittest import mock
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import FakeContext, at_once, elapsed, finish, invoke, start
+from conftest import FakeContext, at_once, elapsed, finish, get, invoke, start
+from local_host import HttpFunction
 from python_worker_extension_timer import TimerExtension
 
 HELLO = "Hello, World"
@@ -444,3 +445,26 @@ def test_a_response_that_fails_is_shown_on_stderr_and_the_time_is_logged_all_the
 
     assert len(messages) == 2
     assert "RuntimeError: the stream is closed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        lambda: HttpResponse(status_code=204),
+        lambda: HttpResponse(status_code=304, headers={"ETag": '"1"'}),
+        lambda: HttpResponse("hello", headers={"content-length": "5"}),
+        lambda: HttpResponse("naïve", charset="utf-16", headers={"Content-Length": "12"}),
+        lambda: HttpResponse(
+            b"\x1f\x8b", headers={"Content-Encoding": "gzip", "Content-Length": "2"}
+        ),
+    ],
+    ids=["204", "304", "Content-Length", "UTF-16", "gzip"],
+)
+def test_with_every_option_on_no_response_is_refused(response, serve, hooks_on):
+    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
+    expected = response()
+
+    answer = get(serve(HttpFunction("f", lambda req: response(), "f")) + "/api/f")
+
+    assert answer.status == expected.status_code
+    assert "Server-Timing" in answer.headers
