@@ -12,7 +12,7 @@ class SourceDistribution(sdist):
     READMES = ("readme.md",)
 
     def make_distribution(self):
-        self.filelist.extend(["readme.md", "LICENSE"])
+        self.filelist.extend(["readme.md", "LICENSE", ".gitignore"])
         self.filelist.graft("tests")
         self.filelist.global_exclude("*.py[cod]")
         self.filelist.remove_duplicates()

@@ -9,6 +9,7 @@ import inspect
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import uuid
 from pathlib import Path
 from types import ModuleType
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from unittest import mock
 
 import azure.functions
 import pytest
@@ -28,6 +30,7 @@ from python_worker_extension_timer import TimerExtension
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 APPS = TESTS / "apps"
+PACKAGE = Path(python_worker_extension_timer.__file__).parent
 
 APP_SETTING = "PYTHON_ENABLE_WORKER_EXTENSIONS"
 WORKER_RUNTIME = "FUNCTIONS_WORKER_RUNTIME"
@@ -445,11 +448,26 @@ def index_is_reached(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
+def declared() -> Dict[str, object]:
+    """What setup.py declares: the arguments of its one call of ``setup()``."""
+    with mock.patch("setuptools.setup") as setup:
+        runpy.run_path(str(ROOT / "setup.py"))
+    return setup.call_args[1]
+
+
+def copy_project(folder: Path) -> Path:
+    """The project as a clone holds it: with nothing that a build or a test left behind."""
+    folder.mkdir()
+    left_behind = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for name in (".ci", ".gitignore", "LICENSE", "readme.md", "setup.py", "tests", PACKAGE.name):
+        if (ROOT / name).is_dir():
+            shutil.copytree(str(ROOT / name), str(folder / name), ignore=left_behind)
+        elif (ROOT / name).is_file():  # an unpacked sdist has no .ci
+            shutil.copy(str(ROOT / name), str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project, with nothing at its top level but what belongs there."""
-    copy = tmp_path_factory.mktemp("project")
-    for name in ("python_worker_extension_timer", "tests"):
-        shutil.copytree(str(ROOT / name), str(copy / name))
-    for name in ("setup.py", "readme.md", "LICENSE"):
-        shutil.copy(str(ROOT / name), str(copy))
-    return copy
+    """A copy of the project."""
+    return copy_project(tmp_path_factory.mktemp("copy") / "project")

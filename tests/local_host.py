@@ -79,6 +79,13 @@ class Context:
         self.invocation_id = str(uuid.uuid4())
         self.function_name = function.name
         self.function_directory = function.directory
+        self.thread_local_storage = threading.local()
+        self.retry_context = None
+        # Each invocation begins a trace of its own: https://www.w3.org/TR/trace-context/
+        parent = f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01"
+        self.trace_context = types.SimpleNamespace(
+            trace_parent=parent, trace_state="", Traceparent=parent, Tracestate="", attributes={}
+        )
 
 
 class LocalHost:

@@ -9,9 +9,10 @@ import zipfile
 
 import pytest
 
-from conftest import ROOT, run
+import python_worker_extension_timer
+from conftest import PACKAGE, ROOT, run
 
-NAME = "python_worker_extension_timer"
+NAME = PACKAGE.name
 BUILD = ("-W", "default", "setup.py", "sdist", "bdist_wheel")
 
 
@@ -42,10 +43,19 @@ def wheel(dist):
     return file
 
 
-def test_the_build_command_makes_one_sdist_and_one_wheel_for_any_python_3(dist, sdist, wheel):
+@pytest.fixture(scope="session")
+def dist_info(declared):
+    return f"{declared['name'].replace('-', '_')}-{declared['version']}.dist-info"
+
+
+def test_the_build_command_makes_one_sdist_and_one_wheel_for_any_python_3(
+    dist, sdist, wheel, declared
+):
+    name, version = declared["name"].replace("-", "_"), declared["version"]
+
     assert sorted(dist.iterdir()) == sorted([sdist, wheel])
-    assert sdist.name.replace("-", "_") == f"{NAME}_1.0.0.tar.gz"
-    assert wheel.name == f"{NAME}-1.0.0-py3-none-any.whl"
+    assert sdist.name.replace("-", "_") == f"{name}_{version}.tar.gz"
+    assert wheel.name == f"{name}-{version}-py3-none-any.whl"
 
 
 def test_no_deprecation_is_caused_by_the_projects_own_metadata(output, tmp_path):
@@ -64,7 +74,7 @@ def test_the_sdist_holds_all_that_its_tests_need(sdist):
     with tarfile.open(str(sdist)) as archive:
         files = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
 
-    expected = {"readme.md", "LICENSE", "setup.py"}
+    expected = {"readme.md", "LICENSE", "setup.py", ".gitignore"}
     for folder in (NAME, "tests"):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
@@ -73,51 +83,74 @@ def test_the_sdist_holds_all_that_its_tests_need(sdist):
     assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
 
 
-def test_the_wheel_holds_the_package_with_py_typed_and_nothing_else_at_its_top_level(wheel):
+def test_the_wheel_holds_the_package_with_py_typed_and_nothing_else_at_its_top_level(
+    wheel, dist_info
+):
     with zipfile.ZipFile(str(wheel)) as archive:
         files = archive.namelist()
 
-    assert {name.split("/")[0] for name in files} == {NAME, f"{NAME}-1.0.0.dist-info"}
+    assert {name.split("/")[0] for name in files} == {NAME, dist_info}
     package = [f"{NAME}/__init__.py", f"{NAME}/py.typed"]
     assert sorted(name for name in files if name.startswith(NAME + "/")) == package
     assert [name for name in files if name.endswith("/LICENSE")]
 
 
-def test_the_metadata_says_what_an_index_shows(wheel):
+@pytest.fixture(scope="session")
+def metadata(wheel, dist_info):
     with zipfile.ZipFile(str(wheel)) as archive:
-        metadata = email.message_from_bytes(archive.read(f"{NAME}-1.0.0.dist-info/METADATA"))
+        return email.message_from_bytes(archive.read(f"{dist_info}/METADATA"))
 
-    tutorial = "https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions"
-    assert metadata["Name"] == "python-worker-extension-timer"
-    assert metadata["Version"] == "1.0.0"
-    assert "times each invocation" in metadata["Summary"]
-    assert "MIT" in (metadata["License"], metadata["License-Expression"])
-    assert metadata["Requires-Python"] == ">=3.7"
-    assert "azure-functions" in metadata["Keywords"]
+
+def test_the_metadata_is_what_setup_py_declares(metadata, declared):
+    assert metadata["Name"] == declared["name"]
+    assert metadata["Version"] == declared["version"]
+    assert metadata["Summary"] == declared["description"]
+    assert declared["license"] in (metadata["License"], metadata["License-Expression"])
+    assert metadata["Requires-Python"] == declared["python_requires"]
+    assert metadata["Keywords"].replace(",", " ") == declared["keywords"]
+    assert metadata.get_all("Classifier") == declared["classifiers"]
+    urls = [f"{label}, {url}" for label, url in declared.get("project_urls", {}).items()]
+    assert set(urls) <= set(metadata.get_all("Project-URL", []))
+    assert metadata["Home-page"] in (None, declared["url"])
+    assert metadata["Author"] in ([declared["author"]] if "author" in declared else [None, "UNKNOWN"])
+
+
+def test_the_description_is_the_readme_as_markdown(metadata, project):
+    readme = (project / "readme.md").read_text(encoding="utf-8")
+
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert metadata.get_all("Project-URL") == [f"Tutorial, {tutorial}"]
-    assert metadata["Home-page"] in (None, tutorial)
-    assert (metadata["Author"], metadata["Author-email"]) in ((None, None), ("UNKNOWN", "UNKNOWN"))
-    versions = [c.rsplit(" ", 1)[1] for c in metadata.get_all("Classifier") if "Python :: 3." in c]
+    payload = metadata.get_payload(decode=True).decode() or metadata["Description"]
+    assert "".join(payload.split()) == "".join(readme.split())
+
+
+def test_every_python_from_3_7_to_3_14_is_declared(declared):
+    versions = [line.rsplit(" ", 1)[1] for line in declared["classifiers"] if ":: 3." in line]
+
     assert versions == [f"3.{minor}" for minor in range(7, 15)]
-    description = metadata.get_payload() or metadata["Description"]
-    assert description.strip().startswith("# python-worker-extension-timer")
 
 
-def test_each_python_gets_the_sdks_line_for_it_and_the_extra_dev_the_tools(wheel):
-    with zipfile.ZipFile(str(wheel)) as archive:
-        metadata = email.message_from_bytes(archive.read(f"{NAME}-1.0.0.dist-info/METADATA"))
+def requirements(lines):
+    """The requirements as text that does not depend on who wrote it down."""
+    found = set()
+    for line in lines:
+        requirement, _, marker = re.sub(r"[\s()'\"]", "", line).partition(";")
+        name = re.match(r"[\w-]+", requirement).group()
+        bounds = sorted(filter(None, requirement[len(name) :].split(",")))
+        found.add((name, tuple(bounds), marker))
+    return found
 
-    requirements = {re.sub(r"[\s()'\"]", "", line) for line in metadata.get_all("Requires-Dist")}
-    assert {requirement for requirement in requirements if "extra==" not in requirement} <= {
-        "azure-functions<2.0.0,>=1.7.0;python_version<3.13",
-        "azure-functions>=1.7.0,<2.0.0;python_version<3.13",
-        "azure-functions<3.0.0,>=2.0.0;python_version>=3.13",
-        "azure-functions>=2.0.0,<3.0.0;python_version>=3.13",
+
+def test_each_python_gets_the_sdks_line_for_it_and_the_extra_dev_the_tools(metadata, declared):
+    expected = [*declared["install_requires"]]
+    for extra, names in declared["extras_require"].items():
+        expected += [f"{name}; extra == {extra}" for name in names]
+
+    assert requirements(metadata.get_all("Requires-Dist")) == requirements(expected)
+    assert requirements(declared["install_requires"]) == {
+        ("azure-functions", ("<2.0.0", ">=1.7.0"), "python_version<3.13"),
+        ("azure-functions", ("<3.0.0", ">=2.0.0"), "python_version>=3.13"),
     }
-    assert len(requirements) == 6
-    tools = {r.split(";")[0] for r in requirements if "extra==dev" in r}
-    assert tools == {"pytest", "setuptools", "wheel", "twine"}
+    assert set(declared["extras_require"]["dev"]) == {"pytest", "setuptools", "wheel", "twine"}
 
 
 def test_twine_finds_nothing_to_say(sdist, wheel, project):
@@ -141,7 +174,7 @@ def test_it_installs_into_an_empty_environment(built, request, index_is_reached,
 
     said = run_python("-I", "-c", IMPORT, cwd=tmp_path, python=python)
     assert said.startswith(str(tmp_path / "venv"))
-    assert said.endswith("['TimerExtension']\n")
+    assert said.endswith(f"{python_worker_extension_timer.__all__}\n")
 
 
 @pytest.mark.parametrize("built", ["sdist", "wheel"])
@@ -156,4 +189,5 @@ def test_it_installs_into_a_folder_as_azures_remote_build_lays_packages_out(
     # -S: not from this environment.
     from_target = f"import sys; sys.path.insert(0, sys.argv[1]); {IMPORT}"
     said = run_python("-I", "-S", "-c", from_target, target, cwd=tmp_path)
-    assert said == f"{target / NAME / '__init__.py'} ['TimerExtension']\n"
+    public_names = python_worker_extension_timer.__all__
+    assert said == f"{target / NAME / '__init__.py'} {public_names}\n"

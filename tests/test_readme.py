@@ -2,26 +2,29 @@
 
 import inspect
 import json
+import os
 import re
 import shutil
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import pytest
-from azure.functions import HttpResponse
+from azure.functions import AppExtensionBase, HttpResponse
 
 import local_host
 import python_worker_extension_timer
 from conftest import (
     APP_SETTING,
-    PYTHON_WITH_HOOKS,
+    APPS,
     ROOT,
+    WORKER_RUNTIME,
     FakeContext,
     FakeLogger,
+    copy_project,
     finish,
     get,
-    needs_hooks,
     needs_v2,
     run,
     run_host,
@@ -34,23 +37,42 @@ README = (ROOT / "readme.md").read_text(encoding="utf-8")
 RUN = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python tests/local_host.py"
 TEST = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/python -m pytest"
 
-
-def blocks(language):
-    """The code blocks of a language, in order."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(code) for _, code in found]
+needs_sh = pytest.mark.skipif(sys.platform == "win32", reason="these commands are for sh")
 
 
 def section(title):
     return re.search(rf"^##+ {title}\n(.*?)(?=^##+ |\Z)", README, re.MULTILINE | re.DOTALL).group(1)
 
 
-def table(title):
-    """The rows of the table in a section, by column title."""
+def blocks(language, text=README):
+    """The code blocks of a language, in order."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(code) for _, code in found]
+
+
+def files(text):
+    """The files that a section gives: a path in backticks, a colon, and the block below it."""
+    found = re.findall(r"`([\w./]+)`:\n\n *```\w+\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    return {path: textwrap.dedent(code) for path, code in found}
+
+
+def write(folder, path, text):
+    (folder / path).parent.mkdir(exist_ok=True)
+    (folder / path).write_text(text, encoding="utf-8")
+
+
+def follow(commands, cwd):
+    """Run commands of the page as they stand, with this Python for ``python3``."""
+    path = os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))
+    return run(f"set -e\n{commands}", cwd, PATH=path)
+
+
+def table(title, number=0):
+    """The rows of a table in a section, by column title."""
+    tables = re.findall(r"(?:^\|.*\n)+", section(title), re.MULTILINE)
     rows = [
         [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for line in section(title).splitlines()
-        if line.startswith("|")
+        for line in tables[number].splitlines()
     ]
     return [dict(zip(rows[0], row)) for row in rows[2:]]
 
@@ -62,83 +84,270 @@ def test_both_commands_stand_in_the_first_screen_each_on_a_line_of_its_own():
     assert TEST in first_screen
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there the command is another one")
-def test_the_run_command_works_in_an_empty_folder(project, index_is_reached, tmp_path):
-    shutil.copytree(str(project), str(tmp_path / "clone"))
-    command = RUN.replace("python3", sys.executable, 1) + " tests/apps/v1 --once --port 0"
+def test_the_page_fits_a_narrow_window_but_for_the_run_command():
+    lines = [line for code in blocks(r"\w+") for line in code.splitlines()]
 
-    output = run(command, cwd=tmp_path / "clone")
+    assert [line for line in lines if len(line) > 88] == [RUN]
+    assert len(README.splitlines()) < 400
+
+
+@needs_sh
+@needs_v2
+def test_the_run_command_works_in_an_empty_folder(index_is_reached, tmp_path):
+    output = follow(RUN + " --once --port 0", copy_project(tmp_path / "clone"))
 
     assert "HTTP/1.1 200 OK" in output
-    assert ("(TimeElapsed: " in output) == PYTHON_WITH_HOOKS
+    assert "(TimeElapsed: " in output
 
 
 def shape(output):
-    """The output with what differs from run to run taken out."""
+    """The output without what differs from run to run."""
     output = re.sub(r"\d+(\.\d+)?(e-\d+)? sec", "<elapsed> sec", output)
     output = re.sub(r"Content-Length: \d+", "Content-Length: <n>", output)
-    return re.sub(r"localhost:\d+", "localhost:<port>", output)
+    return re.sub(r"localhost:\d+", "localhost:<port>", output).strip()
 
 
 @needs_v2
-@needs_hooks
-def test_the_run_command_prints_the_output_that_is_shown():
-    shown = blocks("text")[0]
+@pytest.mark.parametrize("setting", ["1", "0"])
+def test_the_run_command_prints_the_output_that_is_shown_with_hooks_or_without(setting):
+    shown = blocks("text")[0].replace("Serving until Ctrl-C.\n", "")
+    pattern = ".*".join(re.escape(part) for part in shape(shown).split("…"))
 
-    assert shown.endswith("\n\nServing until Ctrl-C.\n")
-    assert shape(run_host().stdout) == shape(shown)[: -len("\nServing until Ctrl-C.\n")]
+    assert re.fullmatch(pattern, shape(run_host(**{APP_SETTING: setting}).stdout), re.DOTALL)
+    assert shown.count("…") == 4
 
 
-def test_the_lengths_that_are_shown_are_those_of_the_bodies_shown():
-    answers = re.findall(r"Content-Length: (\d+)\n\n(.*)\n", blocks("text")[0])
+def test_the_tutorials_timer_gets_wrong_what_the_page_says(serve, hooks_on, extensions, caplog):
+    class TutorialsTimer(AppExtensionBase):
+        """What the tutorial's hooks do, in short."""
 
-    assert len(answers) == 3
-    for length, body in answers:
-        assert int(length) == len(body)
+        start_timestamps = {}
+
+        @classmethod
+        def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
+            cls.start_timestamps[context.invocation_id] = 0.0
+
+        @classmethod
+        def post_invocation_app_level(
+            cls, logger, context, func_args=None, func_ret=None, *args, **kwargs
+        ):
+            cls.start_timestamps.pop(context.invocation_id)
+            func_ret._HttpResponse__body += b" (TimeElapsed: 1.0 sec)"
+
+    def utf_16(req):
+        return HttpResponse("hello", charset="utf-16")
+
+    def no_content(req):
+        return HttpResponse(status_code=204)
+
+    def raises(req):
+        raise ValueError("mine")
+
+    url = serve(utf_16, no_content, raises) + "/api/"
+    get(url + "raises")
+
+    assert "TimeElapsed" not in get(url + "utf_16").body.decode("utf-16", "replace")
+    assert get(url + "no_content").status == 500
+    assert len(TutorialsTimer.start_timestamps) == 1
+
+
+@pytest.fixture(scope="module")
+def own_app(index_is_reached, tmp_path_factory):
+    """The app's folder, after the steps of the page that both programming models share."""
+    beside = tmp_path_factory.mktemp("beside")
+    copy_project(beside / "python-worker-extension-timer")
+    make, install, *_ = blocks("sh", section("Time your own app"))
+    follow(make, beside)
+    app = beside / "my-app"
+    for path, text in files(section("Time your own app")).items():
+        if path.endswith((".txt", ".json")) and "/" not in path:
+            write(app, path, text)
+    follow(install, app)
+    return app
+
+
+def serve_by_the_page(app):
+    """What the command for where Core Tools are not installed prints."""
+    (command,) = [c for c in blocks("sh", section("Time your own app")) if "local_host.py" in c]
+    return follow(command.strip() + " --once --port 0", app)
+
+
+@needs_sh
+@needs_v2
+def test_the_steps_to_an_app_of_the_v2_model_end_in_an_elapsed_time(own_app):
+    write(own_app, "function_app.py", files(section("Time your own app"))["function_app.py"])
+
+    printed = serve_by_the_page(own_app)
+    (own_app / "function_app.py").unlink()
+
+    assert "/api/HttpTrigger\n" in printed
+    assert printed.count("Hello! (TimeElapsed: ") == 1
+
+
+@needs_sh
+def test_the_steps_to_an_app_of_the_v1_model_end_in_an_elapsed_time(own_app):
+    for path, text in files(section("Time your own app")).items():
+        if path.startswith("HttpTrigger/"):
+            write(own_app, path, text)
+
+    printed = serve_by_the_page(own_app)
+    shutil.rmtree(str(own_app / "HttpTrigger"))
+
+    assert "/api/HttpTrigger\n" in printed
+    assert printed.count("Hello! (TimeElapsed: ") == 1
+
+
+def test_the_environment_of_the_app_is_not_published(own_app):
+    assert (own_app / ".funcignore").read_text().split() == [".venv"]
+
+
+def git(*arguments, cwd):
+    identity = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.com"]
+    return run(["git", *identity, *arguments], cwd)
+
+
+needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+
+
+@needs_sh
+@needs_git
+def test_the_app_can_depend_on_a_repository_too(index_is_reached, tmp_path):
+    repository = copy_project(tmp_path / "repository")
+    git("init", "--quiet", cwd=repository)
+    git("add", "--all", cwd=repository)
+    git("commit", "--quiet", "--message=all", cwd=repository)
+    (requirements,) = [code for code in blocks("text") if "git+" in code]
+    address = re.search(r"git\+https://\S+", requirements).group()
+    requirements = requirements.replace(address, f"git+{repository.as_uri()}")
+    (tmp_path / "requirements.txt").write_text(requirements, encoding="utf-8")
+
+    run([sys.executable, *"-m pip install --target there -r requirements.txt".split()], tmp_path)
+
+    assert (tmp_path / "there" / TimerExtension.__module__ / "__init__.py").is_file()
+
+
+def test_the_wheel_that_is_named_is_the_one_that_is_built(declared):
+    name = declared["name"].replace("-", "_")
+
+    assert f"./{name}-{declared['version']}-py3-none-any.whl\n" in blocks("text")[1]
+
+
+THREE_NAMES = [TimerExtension.__module__.replace("_", "-"), TimerExtension.__module__, "TimerExtension"]
+
+
+@needs_sh
+@needs_git
+def test_the_steps_to_an_extension_of_ones_own_end_in_a_wheel_and_green_tests(
+    index_is_reached, tmp_path
+):
+    rename, build, _ = blocks("sh", section("Make your own extension"))
+    clone = copy_project(tmp_path / "clone")
+    git("init", "--quiet", cwd=clone)
+    git("add", "--all", cwd=clone)
+    run([sys.executable, "setup.py", "-q", "sdist", "bdist_wheel"], clone)  # leaves much behind
+
+    follow(rename, clone)
+    declares = (clone / "setup.py").read_text(encoding="utf-8")
+    declares = re.sub(r'version="[^"]*"', 'version="2.3.4"', declares)
+    declares = re.sub(r'description="[^"]*"', 'description="Does something else"', declares, 1)
+    declares = re.sub(r'license="[^"]*"', 'license="Apache-2.0", author="Somebody"', declares)
+    declares = re.sub(r"url=\w+", 'url="https://example.com/mine"', declares, 1)
+    (clone / "setup.py").write_text(declares, encoding="utf-8")
+    (clone / "LICENSE").write_text("Apache License, Version 2.0", encoding="utf-8")
+    tests = " ".join(
+        f"tests/test_{concern}.py" for concern in ("hooks", "response_body", "configure", "package")
+    )
+    printed = follow(build.replace("-m pytest", f"-m pytest -q {tests}"), clone)
+
+    (wheel,) = (clone / "dist").glob("*.whl")
+    assert wheel.name == "my_extension-2.3.4-py3-none-any.whl"
+    with zipfile.ZipFile(str(wheel)) as archive:
+        top_level = {name.split("/")[0] for name in archive.namelist()}
+    assert top_level == {"my_extension", "my_extension-2.3.4.dist-info"}
+    assert re.search(r"\d+ passed", printed) and " failed" not in printed
+    assert printed.count("PASSED") == 2
+    for path in git("ls-files", cwd=clone).split():
+        for name in THREE_NAMES:
+            assert name not in path
+            assert name not in (clone / path).read_text(encoding="utf-8"), path
+
+
+def python_versions(text):
+    """The minor versions of Python 3 that a table's cell or a sentence names: a list or a range."""
+    first, _, last = text.partition(" to ")
+    return range(int(first[2:]), int(last[2:]) + 1)
+
+
+def test_the_hooks_run_on_the_pythons_and_by_the_setting_that_are_shown(python, monkeypatch):
+    hooks, app, timed = table("Which scope")
+    assert hooks["App setting"].startswith(f"`{APP_SETTING}=1` (3.9: any but `0`, or none)")
+    assert (app["Python"], timed["Python"]) == ("all", "all")
+    monkeypatch.setenv(WORKER_RUNTIME, "python")
+    for minor in range(7, 15):
+        python(3, minor)
+        runs = {}
+        for value in ("1", "0", None):
+            if value is None:
+                monkeypatch.delenv(APP_SETTING)
+            else:
+                monkeypatch.setenv(APP_SETTING, value)
+            runs[value] = python_worker_extension_timer._worker_calls_hooks()
+
+        assert runs["1"] == (minor in python_versions(hooks["Python"]))
+        assert runs["0"] is False
+        assert runs[None] == (minor == 9)
 
 
 @needs_v2
-@pytest.mark.parametrize(
-    "number, timed", [(0, PYTHON_WITH_HOOKS), (2, True)], ids=["hooks", "decorator"]
-)
-def test_the_apps_of_the_v2_model_run_and_show_an_elapsed_time(number, timed, make_app):
-    stdout = run_host(make_app(blocks("python")[number])).stdout
+def test_the_decorated_function_that_is_shown_shows_an_elapsed_time(make_app):
+    app = files(section("Time your own app"))["function_app.py"].split("@app.route")[0]
+    (decorated,) = [code for code in blocks("python") if code.startswith("@app.route")]
 
-    assert "Hello!" in stdout
-    assert ("Hello! (TimeElapsed: " in stdout) == timed
+    printed = run_host(make_app(app.replace("app=app, ", "") + decorated)).stdout
+
+    assert printed.count("Hello! (TimeElapsed: ") == 1
 
 
-def test_the_app_of_the_v1_model_runs_and_shows_an_elapsed_time(tmp_path):
-    folder = tmp_path / "HttpTrigger"
-    folder.mkdir()
-    (folder / "__init__.py").write_text(blocks("python")[1], encoding="utf-8")
-    bindings = [{"type": "httpTrigger", "direction": "in", "name": "req"}]
-    (folder / "function.json").write_text(json.dumps({"bindings": bindings}), encoding="utf-8")
-    (tmp_path / "local.settings.json").write_text(blocks("json")[0], encoding="utf-8")
+@needs_v2
+def test_the_web_framework_apps_that_are_shown_are_timed():
+    import azure.functions as func
 
-    stdout = run_host(tmp_path).stdout
+    def api(environ, start_response):
+        start_response("200 OK", [])
+        return [b"hello"]
 
-    assert ("Hello! (TimeElapsed: " in stdout) == PYTHON_WITH_HOOKS
+    rows = {row["Your app"]: row["What to write"] for row in table("Which scope", 1)}
+    (make_asgi,) = re.findall(r"`app = (func.AsgiFunctionApp\(api\))`", rows["FastAPI"])
+    (make_wsgi,) = re.findall(r"`(func.WsgiFunctionApp\(api\))`", rows["Flask"])
+    (main,) = re.findall(r"`main = (.*?)`", rows["Flask"])
+    for make in (make_asgi, make_wsgi):
+        app = eval(make, {"func": func, "api": api})
+        TimerExtension.configure(app=app)
+        (function,) = app.get_functions()
+        assert function.get_function_name() == "http_app_func"
+        app.startup_task_done = False
+    eval(main, {"func": func, "api": api, "TimerExtension": TimerExtension})
 
 
 def test_the_settings_are_those_of_the_sample_apps():
+    shown = json.loads(files(section("Time your own app"))["local.settings.json"])
+
     for app in ("v1", "v2"):
-        settings = ROOT / "tests" / "apps" / app / "local.settings.json"
-        assert json.loads(blocks("json")[0]) == json.loads(settings.read_text())
+        assert json.loads((APPS / app / "local.settings.json").read_text()) == shown
     assert f"--settings {APP_SETTING}=1" in README
 
 
 def test_the_host_settings_let_the_lines_through():
-    logging_settings = json.loads(blocks("json")[1])["logging"]
+    (shown,) = blocks("json", section("See the times in Application Insights"))
+    logging_settings = json.loads(shown)["logging"]
 
     assert logging_settings["logLevel"]["Function"] == "Information"
     assert "Trace" in logging_settings["applicationInsights"]["samplingSettings"]["excludedTypes"]
 
 
-def test_the_requirements_are_those_of_the_sample_apps():
-    for app in ("v1", "v2"):
-        requirements = ROOT / "tests" / "apps" / app / "requirements.txt"
-        assert requirements.read_text() == blocks("text")[1]
+def test_every_json_block_is_json():
+    for code in blocks("json"):
+        json.loads(code)
 
 
 def test_the_options_table_has_every_option_with_its_default():
@@ -155,41 +364,20 @@ def test_the_options_table_has_every_option_with_its_default():
 
 def test_the_headers_and_statuses_that_leave_a_body_alone_are_those_of_the_code():
     text = " ".join(section("Options").split())
-    headers = text[text.index("; a `Content-Encoding`") : text.index(" header;")]
+    headers = text[text.index("with a header `") : text.index(" or a strong `ETag`")]
 
     assert {name.lower() for name in re.findall(r"`([\w-]+)`", headers)} == (
         python_worker_extension_timer._BODY_DESCRIBING_HEADERS
     )
-    assert "status 1xx, 204, 205, 206 or 304" in text
+    assert "of status 1xx, 204, 205, 206 or 304" in text
     statuses = {*range(100, 200), 204, 205, 206, 304}
     assert python_worker_extension_timer._FIXED_BODY_STATUSES == statuses
 
 
-@pytest.mark.parametrize("row", table("Python versions"), ids=lambda row: row["Python"])
-def test_the_versions_table_says_where_hooks_run_and_by_which_setting(row, python, monkeypatch):
-    for version in row["Python"].split(", "):
-        python(*map(int, version.split(".")))
-
-        without = python_worker_extension_timer._worker_calls_hooks()
-        monkeypatch.setenv(APP_SETTING, "1")
-        with_setting = python_worker_extension_timer._worker_calls_hooks()
-        monkeypatch.delenv(APP_SETTING)
-
-        assert with_setting == (row["Hooks run"] == "yes")
-        assert without == (with_setting and row["Setting needed"].startswith("none"))
-        assert ("timed" in row["What to write"]) == (not with_setting)
-
-
-def test_the_versions_table_has_the_versions_that_the_package_declares():
-    declared = re.findall(r"Python :: (3\.\d+)", (ROOT / "setup.py").read_text())
-    shown = ", ".join(row["Python"] for row in table("Python versions")).split(", ")
-
-    assert sorted(shown) == sorted(declared)
-
-
 def test_the_two_lines_for_application_insights_make_both_lines_user_logs(serve, hooks_on, caplog):
     caplog.set_level("INFO")
-    exec(blocks("python")[3], {"TimerExtension": TimerExtension})
+    (code,) = blocks("python", section("See the times in Application Insights"))
+    exec(code, {"TimerExtension": TimerExtension})
 
     get(serve(local_host.HttpFunction("f", lambda req: "hello", "f")) + "/api/f")
 
@@ -239,7 +427,7 @@ def test_the_diagram_names_the_hooks_with_the_parameters_that_they_have():
     for name in ("pre_invocation_app_level", "post_invocation_app_level"):
         parameters = inspect.signature(getattr(TimerExtension, name)).parameters.values()
         given = [str(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        assert f"{name}({', '.join(given)})" in blocks("text")[2]
+        assert f"{name}({', '.join(given)})" in blocks("text", section("How it works"))[0]
 
 
 def test_every_link_within_the_page_has_its_heading():
