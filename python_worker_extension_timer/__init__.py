@@ -424,7 +424,7 @@ def _watch(timer: Type[TimerExtension], invocation_id: str, context: object) -> 
             timer.start_timestamps.pop(timer._gone.popleft(), None)
 
     try:
-        weakref.finalize(context, let_go).atexit = False
+        weakref.finalize(context, let_go)
     except TypeError:  # a SimpleNamespace, say
         let_go()
 

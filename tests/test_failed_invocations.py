@@ -4,6 +4,8 @@ import logging
 import threading
 import tracemalloc
 import types
+import uuid
+from typing import Callable
 
 import pytest
 from azure.functions import HttpResponse
@@ -12,11 +14,16 @@ from conftest import FakeContext, FakeLogger, at_once, elapsed, finish, get, sta
 from python_worker_extension_timer import TimerExtension
 
 
-def fail(count: int) -> None:
+def fail(count: int, make_context: Callable[..., object] = FakeContext) -> None:
     """As many invocations that raise: a pre hook, and a context that the worker lets go."""
     logger = types.SimpleNamespace(info=lambda message: None)
     for _ in range(count):
-        start(FakeContext(), logger)
+        start(make_context(function_name="f", invocation_id=str(uuid.uuid4())), logger)
+
+
+weakly_referenced_or_not = pytest.mark.parametrize(
+    "make_context", [FakeContext, types.SimpleNamespace], ids=["weakly referenced", "not"]
+)
 
 
 def test_a_million_of_them_leave_fewer_than_20_000_starts_and_the_running_one_has_its_own(clock):
@@ -31,10 +38,11 @@ def test_a_million_of_them_leave_fewer_than_20_000_starts_and_the_running_one_ha
     assert logger.messages == ["Time taken to execute HttpTrigger is 9.0 sec"]
 
 
-def test_fifty_thousand_of_them_hold_less_than_8_mib():
+@weakly_referenced_or_not
+def test_fifty_thousand_of_them_hold_less_than_8_mib(make_context):
     tracemalloc.start()
     try:
-        fail(50_000)
+        fail(50_000, make_context)
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -55,9 +63,7 @@ def test_no_invocation_that_still_runs_loses_its_start(clock):
     assert len(logger.messages) == 12_000
 
 
-@pytest.mark.parametrize(
-    "make_context", [FakeContext, types.SimpleNamespace], ids=["weakly referenced", "not"]
-)
+@weakly_referenced_or_not
 def test_a_thousand_pending_invocations_whose_context_the_worker_dropped_keep_their_starts(
     make_context,
 ):

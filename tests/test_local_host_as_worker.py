@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import re
 import sys
 import weakref
 
@@ -132,6 +133,24 @@ def test_a_hook_that_raises_is_logged_and_stops_nothing(hook, serve, hooks_on, e
     (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert error.name == "azure_functions_worker.extension.Broken"
     assert "another extension's" in error.getMessage()
+
+
+def test_a_hook_finds_on_the_context_what_the_workers_has(serve, hooks_on, extensions):
+    contexts = []
+
+    class Watching(func.AppExtensionBase):
+        @classmethod
+        def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
+            contexts.append(context)
+
+    get(serve(hello) + "/api/hello")
+
+    (context,) = contexts
+    assert context.function_name == "hello"
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", context.trace_context.Traceparent)
+    assert context.trace_context.trace_parent == context.trace_context.Traceparent
+    assert context.retry_context is None
+    context.thread_local_storage.invocation_id = context.invocation_id
 
 
 def test_a_running_invocation_holds_its_context_and_a_failed_one_lets_go(

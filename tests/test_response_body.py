@@ -39,7 +39,7 @@ def test_an_empty_body_becomes_the_elapsed_time(clock):
     assert response.get_body() == b" (TimeElapsed: 0.0 sec)"
 
 
-@pytest.mark.parametrize("status", [200, 201, 302, 404, 500, HTTPStatus.OK])
+@pytest.mark.parametrize("status", [200, "200", 201, 302, 404, 500, HTTPStatus.OK])
 def test_a_response_whose_status_allows_a_body_is_lengthened(status):
     response = HttpResponse(HELLO, status_code=status)
 
@@ -233,14 +233,15 @@ def test_a_utf_8_body_of_any_bytes_is_lengthened(charset, clock):
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "utf-16", "shift_jis"])
-def test_one_response_returned_again_and_again_shows_the_latest_time_alone(charset, clock):
-    length = str(len(HELLO.encode(charset)))
-    response = HttpResponse(HELLO, charset=charset, headers={"Content-Length": length})
+@pytest.mark.parametrize("text", [HELLO, ""])
+def test_one_response_returned_again_and_again_shows_the_latest_time_alone(charset, text, clock):
+    length = str(len(text.encode(charset)))
+    response = HttpResponse(text, charset=charset, headers={"Content-Length": length})
 
     for seconds in (1, 20, 3):
         invoke(response, clock=clock, seconds=seconds)
 
-        assert response.get_body().decode(charset) == f"{HELLO} (TimeElapsed: {seconds}.0 sec)"
+        assert response.get_body().decode(charset) == f"{text} (TimeElapsed: {seconds}.0 sec)"
         assert response.headers["Content-Length"] == str(len(response.get_body()))
 
 
@@ -341,14 +342,16 @@ def test_a_large_body_is_held_once_and_twice_for_a_moment(clock):
         tracemalloc.stop()
 
 
-def test_no_more_than_the_suffix_and_a_length_is_kept_on_the_response(clock):
+def test_little_more_than_suffix_and_entry_is_kept_on_the_response_and_nothing_public(clock):
+    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
     response = HttpResponse(HELLO)
     before = dict(vars(response))
 
     invoke(response)
 
     added = {name: value for name, value in vars(response).items() if name not in before}
-    assert list(added.values()) == [(" (TimeElapsed: 0.0 sec)", str(len(response.get_body())))]
+    suffix, length = " (TimeElapsed: 0.0 sec)", str(len(response.get_body()))
+    assert list(added.values()) == [(suffix, length), "HttpTrigger;dur=0.000"]
     assert all(name.startswith("_") for name in added)
 
 
