@@ -100,7 +100,8 @@ class TimerExtension(AppExtensionBase):
     # Ids of invocations whose context is gone, the newest last; see _watch.
     _gone: Deque[str]
 
-    _told: bool  # that no hook will run, for each module of a v1 app calls configure()
+    # Whether configure() has said that no hook will run: each module of a v1 app calls it.
+    _told: bool
 
     # The id of the invocation that the running code is part of, where no worker calls the hooks.
     _current: "ContextVar[Optional[str]]"
@@ -198,7 +199,7 @@ class TimerExtension(AppExtensionBase):
         if _worker_calls_hooks():
             return
         if app is not None:
-            _time_functions(cls, app)
+            _time_app(cls, app)
         elif "FUNCTIONS_WORKER_RUNTIME" in os.environ and not cls._told:
             cls._told = True
             setting = os.environ.get(_APP_SETTING) or "missing"
@@ -329,7 +330,7 @@ def _worker_calls_hooks() -> bool:
     return setting in _ON and sys.version_info < (3, 13)
 
 
-def _time_functions(timer: Type[TimerExtension], app: Any) -> None:
+def _time_app(timer: Type[TimerExtension], app: Any) -> None:
     """Time what the worker takes from the app: it asks for all functions once, after the import."""
     get_functions = app.get_functions
 
