@@ -231,6 +231,29 @@ def get(url: str, method: str = "GET", body: Optional[bytes] = None) -> Answer:
         return Answer(response.status, response.headers, response.read())
 
 
+def overlap(invocation: Callable[..., object], clock: FakeClock) -> None:
+    """Run ``invocation(name, may_end)`` twice on one event loop.
+
+    ``long`` takes seven seconds; ``short`` starts a second later and takes two.
+    """
+
+    async def both() -> None:
+        long_may_end, short_may_end = asyncio.Event(), asyncio.Event()
+        long = asyncio.ensure_future(invocation("long", long_may_end))
+        await asyncio.sleep(0)
+        clock.now += 1
+        short = asyncio.ensure_future(invocation("short", short_may_end))
+        await asyncio.sleep(0)
+        clock.now += 2
+        short_may_end.set()
+        await short
+        clock.now += 4
+        long_may_end.set()
+        await long
+
+    asyncio.run(both())
+
+
 def at_once(*calls: Callable[[], None]) -> None:
     """Run the calls on a thread each, all at a time, and raise what one of them raises.
 

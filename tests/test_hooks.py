@@ -20,6 +20,7 @@ from conftest import (
     finish,
     get,
     invoke,
+    overlap,
     start,
 )
 from python_worker_extension_timer import TimerExtension
@@ -170,21 +171,7 @@ def test_each_invocation_on_the_event_loop_gets_its_own_time(clock):
         await may_end.wait()
         finish(context, None, logger)
 
-    async def overlapping() -> None:
-        long_may_end, short_may_end = asyncio.Event(), asyncio.Event()
-        long = asyncio.ensure_future(invocation("long", long_may_end))
-        await asyncio.sleep(0)
-        clock.now += 1
-        short = asyncio.ensure_future(invocation("short", short_may_end))
-        await asyncio.sleep(0)
-        clock.now += 2
-        short_may_end.set()
-        await short
-        clock.now += 4
-        long_may_end.set()
-        await long
-
-    asyncio.run(overlapping())
+    overlap(invocation, clock)
 
     assert logger.messages == [
         "Time taken to execute short is 2.0 sec",

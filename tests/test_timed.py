@@ -26,6 +26,7 @@ from conftest import (
     get,
     names,
     needs_v2,
+    overlap,
     passes_on,
 )
 from python_worker_extension_timer import TimerExtension
@@ -504,24 +505,10 @@ def test_sync_functions_on_sixteen_threads_each_get_their_own_lines(logger):
 
 def test_async_functions_on_one_event_loop_each_get_their_own_time(logger, clock):
     @TimerExtension.timed
-    async def waits(may_end):
+    async def waits(name, may_end):
         await may_end.wait()
 
-    async def overlapping():
-        long_may_end, short_may_end = asyncio.Event(), asyncio.Event()
-        long = asyncio.ensure_future(waits(long_may_end))
-        await asyncio.sleep(0)
-        clock.now += 1
-        short = asyncio.ensure_future(waits(short_may_end))
-        await asyncio.sleep(0)
-        clock.now += 2
-        short_may_end.set()
-        await short
-        clock.now += 4
-        long_may_end.set()
-        await long
-
-    asyncio.run(overlapping())
+    overlap(waits, clock)
 
     assert [elapsed(message) for message in logger.messages[2:]] == ["2.0", "7.0"]
 
