@@ -273,15 +273,16 @@ def test_the_steps_to_an_extension_of_ones_own_end_in_a_wheel_and_green_tests(
 
 
 def python_versions(text):
-    """The minor versions of Python 3 that a table's cell or a sentence names: a list or a range."""
+    """The minor versions of Python 3 in a range such as "3.7 to 3.12"."""
     first, _, last = text.partition(" to ")
     return range(int(first[2:]), int(last[2:]) + 1)
 
 
 def test_the_hooks_run_on_the_pythons_and_by_the_setting_that_are_shown(python, monkeypatch):
     hooks, app, timed = table("Which scope")
-    assert hooks["App setting"].startswith(f"`{APP_SETTING}=1` (3.9: any but `0`, or none)")
+    assert (hooks["Setting"], app["Setting"], timed["Setting"]) == ("on", "any", "any")
     assert (app["Python"], timed["Python"]) == ("all", "all")
+    assert f"`{APP_SETTING}`: on where it is `1`, on Python 3.9 also where\nit is missing." in README
     monkeypatch.setenv(WORKER_RUNTIME, "python")
     for minor in range(7, 15):
         python(3, minor)
