@@ -55,6 +55,17 @@ def test_an_unknown_option_is_warned_about_by_name_at_the_callers_line():
     assert TimerExtension.server_timing_header is True
 
 
+def test_all_that_is_unknown_is_named_in_one_sentence():
+    with pytest.warns(UserWarning) as caught:
+        TimerExtension.configure(True, misspelt=1)
+
+    (warning,) = caught
+    assert str(warning.message) == (
+        "TimerExtension.configure() does not know True, misspelt; its options are app, "
+        "append_to_http_response, logger and server_timing_header, given by name"
+    )
+
+
 def test_a_positional_argument_is_warned_about_at_the_callers_line():
     with pytest.warns(UserWarning, match="does not know True") as caught:
         TimerExtension.configure(True)

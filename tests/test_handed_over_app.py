@@ -628,7 +628,9 @@ def test_what_is_no_function_app_raises_a_type_error_that_says_what_to_hand_over
     monkeypatch.setenv(APP_SETTING, "1")
 
     with pytest.raises(
-        TypeError, match=f"^app must be a function app.*{said}.*that a blueprint is registered with"
+        TypeError,
+        match=r"^app must be a function app, such as azure.functions.FunctionApp\(\), not .*"
+        f"{said}.*: hand over the app that a blueprint is registered with$",
     ):
         TimerExtension.configure(app=make(), append_to_http_response=True)
 
