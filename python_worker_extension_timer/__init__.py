@@ -21,18 +21,15 @@ from collections import deque
 from contextvars import ContextVar
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, AnyStr, Callable, Deque, Dict, Optional, Type, TypeVar, cast
+from typing import Any, AnyStr, Callable, Deque, Dict, Optional, Set, Type, TypeVar, cast
 
 import azure.functions
 from azure.functions import AppExtensionBase, Context, HttpResponse
 
-if TYPE_CHECKING:  # Python 3.7 has no Protocol
+if sys.version_info >= (3, 8):
     from typing import Protocol
-
-    class _InfoLogger(Protocol):
-        @property
-        def info(self) -> Callable[[str], object]: ...
-
+else:
+    Protocol = object
 
 __all__ = ["TimerExtension"]
 
@@ -57,11 +54,6 @@ _CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE
 # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
 _NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
-# What a response keeps until it is returned again: our suffix, the Content-Length that we set and
-# our entry. The names are this module's own, since an extension made out of it may run beside it.
-_SUFFIX = f"_{__name__}_suffix"
-_ENTRY = f"_{__name__}_entry"
-
 # Apps return one response object from many invocations, on many threads at a time.
 _response_lock = threading.RLock()
 
@@ -73,6 +65,11 @@ _GONE_STARTS_KEPT = 4000
 _logger = logging.getLogger(__name__)
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+class _InfoLogger(Protocol):
+    @property
+    def info(self) -> Callable[[str], object]: ...
 
 
 class TimerExtension(AppExtensionBase):
@@ -103,8 +100,14 @@ class TimerExtension(AppExtensionBase):
     # Whether configure() has said that no hook will run: each module of a v1 app calls it.
     _told: bool
 
-    # The id of the invocation that the running code is part of, where no worker calls the hooks.
+    # Where no worker calls the hooks: the ids of the invocations that run, and of the one that the
+    # running code is part of.
+    _running: Set[str]
     _current: "ContextVar[Optional[str]]"
+
+    # Begins the names under which a response keeps what is ours until it is returned again: the
+    # class's own, since an extension made out of this one may run beside it.
+    _ours: str
 
     @classmethod
     def init(cls) -> None:
@@ -112,7 +115,9 @@ class TimerExtension(AppExtensionBase):
         cls.start_timestamps = {}
         cls._gone = deque()
         cls._told = False
+        cls._running = set()
         cls._current = ContextVar(cls.__name__, default=None)
+        cls._ours = f"_{cls.__module__}_{cls.__qualname__}"
 
     @classmethod
     def configure(
@@ -174,7 +179,9 @@ class TimerExtension(AppExtensionBase):
             if not isinstance(value, bool):
                 raise TypeError(f"{option} must be True or False, not {value!r}")
         if logger is not None and not callable(getattr(logger, "info", None)):
-            raise TypeError(f"logger must be one, with a callable info(message), not {logger!r}")
+            raise TypeError(
+                f"logger must be a logger, or any object with a callable info, not {logger!r}"
+            )
         app_type = getattr(azure.functions, "FunctionRegister", ())  # 1.7 has none
         if app is not None and not isinstance(app, app_type):
             raise TypeError(
@@ -255,12 +262,12 @@ class TimerExtension(AppExtensionBase):
             _report()
         if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
             try:
-                _lengthen_body(func_ret, f" (TimeElapsed: {elapsed} sec)")
+                _lengthen_body(func_ret, f" (TimeElapsed: {elapsed} sec)", cls._ours)
             except Exception:
                 _report()
         if cls.server_timing_header:
             try:
-                _add_server_timing(func_ret, context.function_name, elapsed)
+                _add_server_timing(func_ret, context.function_name, elapsed, cls._ours)
             except Exception:
                 _report()
 
@@ -298,15 +305,15 @@ class TimerExtension(AppExtensionBase):
 
         https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
         """
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(
-                "only sync and async functions can be timed, not a generator function such as "
-                f"{function.__name__}: TimerExtension.configure(app=app) times orchestrators"
-            )
         if not hasattr(function, "__code__"):
             raise TypeError(
                 "@TimerExtension.timed goes right above the def, below @app.route(...) and any "
                 f"other decorator of the SDK: it takes a function, not {type(function).__name__}"
+            )
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                "only sync and async functions can be timed, not a generator function such as "
+                f"{function.__name__}: TimerExtension.configure(app=app) times orchestrators"
             )
         if _worker_calls_hooks():
             return function
@@ -351,7 +358,10 @@ def _time_app(timer: Type[TimerExtension], app: Any) -> None:
 
 def _time_function(timer: Type[TimerExtension], function: Any, name: str, app: Any = None) -> Any:
     """The function, timed by the two hooks; one of a handed-over app, while that is configured."""
-    start = functools.partial(_Invocation, timer, function, name, app)
+
+    def start(args: Any, kwargs: Any) -> _Invocation:
+        known = name if app is not None else _name_in_context(function, args, kwargs)
+        return _Invocation(timer, known or name, app)
 
     def call(args: Any, kwargs: Any) -> object:
         with start(args, kwargs) as invocation:
@@ -372,10 +382,25 @@ def _time_function(timer: Type[TimerExtension], function: Any, name: str, app: A
     namespace: Dict[str, Any] = {"call": call, "call_async": call_async}
     lines_before = "\n" * (function.__code__.co_firstlineno - 1)
     exec(compile(lines_before + source, function.__code__.co_filename, "exec"), namespace)
-    wrapper = functools.wraps(function)(namespace["wrapper"])
+    wrapper: Any = functools.wraps(function)(namespace["wrapper"])
     if getattr(function, "__annotate__", function) is None:  # on Python 3.14, set by durable's SDK
         wrapper.__annotations__ = function.__annotations__
+    # Python 3.10 and earlier read a type hint by the parameter's default, too.
+    defaults = function.__defaults__ or ()
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    positional = dict(zip(names[len(names) - len(defaults) :], defaults))
+    wrapper.__kwdefaults__ = {**positional, **(function.__kwdefaults__ or {})}
     return wrapper
+
+
+def _name_in_context(function: Any, args: Any, kwargs: Any) -> Optional[str]:
+    try:
+        if args:  # the worker passes all by name, a unit test may not
+            kwargs = inspect.signature(function).bind_partial(*args, **kwargs).arguments
+        name = getattr(kwargs.get("context"), "function_name", None)
+        return name if isinstance(name, str) else None
+    except Exception:  # a test's context may do anything
+        return None
 
 
 class _Invocation:
@@ -383,32 +408,32 @@ class _Invocation:
 
     _ids = itertools.count()
 
-    def __init__(
-        self, timer: Any, function: Any, name: str, app: Any, args: Any, kwargs: Any
-    ) -> None:
-        self.timer: Type[TimerExtension] = timer
-        self.function_name, self.app = name, app
+    def __init__(self, timer: Type[TimerExtension], function_name: str, app: object) -> None:
+        self.timer, self.function_name, self.app = timer, function_name, app
         self.invocation_id = str(next(self._ids))
         self.func_ret: object = None
-        if app is not None:  # the name is the registered one
-            return
-        try:
-            if args:  # the worker passes all by name, a unit test may not
-                kwargs = inspect.signature(function).bind_partial(*args, **kwargs).arguments
-            self.function_name = getattr(kwargs.get("context"), "function_name", name)
-        except Exception:  # a context of a test's may do anything
-            pass
 
     def __enter__(self) -> "_Invocation":
         # A timed function that this one calls, or wraps, is part of the same invocation.
         timer = self.timer
-        if self.app in (None, timer.app) and timer._current.get() not in timer.start_timestamps:
+        if self.app in (None, timer.app) and timer._current.get() not in timer._running:
+            timer._running.add(self.invocation_id)
             timer._current.set(self.invocation_id)
-            timer.pre_invocation_app_level(_logger, cast(Context, self))
+            try:
+                timer.pre_invocation_app_level(_logger, cast(Context, self))
+            except Exception:  # of an extension made out of this one: the worker goes on, too
+                _report()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.timer.post_invocation_app_level(_logger, cast(Context, self), None, self.func_ret)
+        timer = self.timer
+        if self.invocation_id in timer._running:
+            try:
+                timer.post_invocation_app_level(_logger, cast(Context, self), None, self.func_ret)
+            except Exception:
+                _report()
+            finally:
+                timer._running.discard(self.invocation_id)
 
 
 def _watch(timer: Type[TimerExtension], invocation_id: str, context: object) -> None:
@@ -436,16 +461,17 @@ def _report() -> None:
         traceback.print_exc()
 
 
-def _lengthen_body(response: Any, suffix: str) -> None:
+def _lengthen_body(response: Any, suffix: str, ours: str) -> None:
     if response.status_code != 200 and int(response.status_code) in _FIXED_BODY_STATUSES:
         return
     with _response_lock:
         # HttpResponse has no public way to set its body; every version of the SDK keeps it here.
         body, charset, headers = response._HttpResponse__body, response.charset, {}
-        last_suffix, last_length = getattr(response, _SUFFIX, ("", None))
+        last_suffix = getattr(response, f"{ours}_suffix", "")
         if response.headers:
             headers = {name.lower(): value for name, value in response.headers.items()}
             length = headers.get("content-length")
+            last_length = getattr(response.headers, f"{ours}_length", None)
             if (
                 not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
                 or not headers.get("etag", "W/").startswith("W/")
@@ -464,11 +490,12 @@ def _lengthen_body(response: Any, suffix: str) -> None:
                 body = _with_suffix(body.decode(charset), last_suffix, suffix).encode(charset)
         except (LookupError, ValueError):  # no such charset, or a body that is not text in it
             return
-        length = str(len(body))
         response._HttpResponse__body = body
-        setattr(response, _SUFFIX, (suffix, length))
+        setattr(response, f"{ours}_suffix", suffix)
         if "content-length" in headers:
-            response.headers["Content-Length"] = length
+            # Kept on the headers, since copies of a response share those, but not the body.
+            setattr(response.headers, f"{ours}_length", str(len(body)))
+            response.headers["Content-Length"] = str(len(body))
 
 
 def _with_suffix(body: AnyStr, last: AnyStr, suffix: AnyStr) -> AnyStr:
@@ -481,7 +508,7 @@ def _with_suffix(body: AnyStr, last: AnyStr, suffix: AnyStr) -> AnyStr:
     return suffix[:0].join((view[:start], view[start + len(last) :], suffix))
 
 
-def _add_server_timing(response: Any, function_name: str, elapsed: float) -> None:
+def _add_server_timing(response: Any, function_name: str, elapsed: float, ours: str) -> None:
     # A response of any framework; the text and dicts that functions return too have no headers.
     headers: Any = getattr(response, "headers", None)
     if not (hasattr(headers, "items") and hasattr(headers, "__setitem__")):
@@ -489,10 +516,11 @@ def _add_server_timing(response: Any, function_name: str, elapsed: float) -> Non
     entry = f"{_NOT_TOKEN.sub('_', function_name)};dur={elapsed * 1000:.3f}"
     with _response_lock:
         found = [header for header in headers.items() if header[0].lower() == "server-timing"]
-        entries = [given for _, value in found for given in value.split(", ") if given]
-        last = getattr(response, _ENTRY, None)
-        if last in entries:
-            entries.remove(last)
+        given = ", ".join(value for _, value in found)
+        keeper = headers if hasattr(headers, "__dict__") else response
+        last = getattr(keeper, f"{ours}_entry", None)
+        if last:
+            given = re.sub(rf"(^|,) *{re.escape(last)} *(?=,|$)", "", given, count=1).lstrip(", ")
+        setattr(keeper, f"{ours}_entry", entry)
         # All in one header, since the worker sends one of a name.
-        headers[found[0][0] if found else "Server-Timing"] = ", ".join([*entries, entry])
-        setattr(response, _ENTRY, entry)
+        headers[found[0][0] if found else "Server-Timing"] = f"{given}, {entry}" if given else entry

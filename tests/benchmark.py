@@ -23,6 +23,9 @@ from azure.functions import AppExtensionBase, HttpResponse
 
 from python_worker_extension_timer import TimerExtension
 
+if not hasattr(azure.functions, "FunctionApp"):
+    sys.exit("The benchmark hands over an app, which azure-functions 1.7 does not have.")
+
 RUNS = 15
 BATCHES = 30
 BATCH = 100
@@ -177,7 +180,7 @@ def compare(logger: logging.Logger, rows: Sequence[Tuple[str, Any, Any]]) -> Lis
 
 
 def starts(count: int = 100) -> List[float]:
-    """Milliseconds that handing over adds to the indexing of an app of so many functions, by run."""
+    """Milliseconds that handing over adds to the indexing of an app of so many functions."""
     added = []
     for _ in range(RUNS):
         seconds = []

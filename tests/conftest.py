@@ -178,8 +178,9 @@ def take_in(app: object) -> Dict[str, Callable[..., object]]:
 
 def names(messages: List[str]) -> List[str]:
     """The functions whose time is logged, after a check that their lines come in pairs."""
-    started = re.findall(r"^Recording start time of (.*)$", "\n".join(messages), re.MULTILINE)
-    ended = re.findall(r"^Time taken to execute (.*) is \S+ sec$", "\n".join(messages), re.MULTILINE)
+    lines = "\n".join(messages)
+    started = re.findall(r"^Recording start time of (.*)$", lines, re.MULTILINE)
+    ended = re.findall(r"^Time taken to execute (.*) is \S+ sec$", lines, re.MULTILINE)
     assert sorted(started) == sorted(ended)
     assert len(messages) == 2 * len(ended)
     return ended
@@ -201,9 +202,9 @@ def durable_orchestrator(generator_function: Callable[..., object]) -> Callable[
             return json.dumps({"isDone": True, "output": end.value})
         return json.dumps({"isDone": False, "waitsFor": task})
 
-    handle = (lambda handler: lambda context: handler(context))(handle)
-    handle.__name__ = generator_function.__name__
-    return handle
+    handler = lambda context: handle(context)  # noqa: E731  (a lambda, as some versions of it make)
+    handler.__name__ = generator_function.__name__
+    return handler
 
 
 def durable_entity(entity_function: Callable[..., object]) -> Callable[..., object]:
@@ -269,7 +270,7 @@ def at_once(*calls: Callable[[], None]) -> None:
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    threads = [threading.Thread(target=run, args=(call,), daemon=True) for call in calls]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(interval / 1000)
     try:
@@ -281,6 +282,7 @@ def at_once(*calls: Callable[[], None]) -> None:
         sys.setswitchinterval(interval)
     if errors:
         raise errors[0]
+    assert not any(thread.is_alive() for thread in threads), "some of the calls hang"
 
 
 @pytest.fixture(autouse=True)

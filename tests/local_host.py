@@ -287,8 +287,9 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         self.send_response_only(status)
         names = set()
         for name, value in headers:
-            names.add(name.lower())
-            self.send_header(name, value)
+            if name.lower() != "transfer-encoding":  # the body goes out as a whole
+                names.add(name.lower())
+                self.send_header(name, value)
         if "content-length" not in names and status >= 200 and status not in (204, 304):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -314,6 +315,8 @@ def refuse(status: int, headers: List[Tuple[str, str]], body: bytes, head: bool)
         raise ValueError(
             f"a response of status {status} has no body, this one has {len(body)} bytes"
         )
+    for name, value in headers:
+        f"{name}: {value}".encode("latin-1")  # as it goes over the wire, or a ValueError
     if head or status == 304:  # there it is the length of what is not sent
         return
     for name, value in headers:
@@ -396,13 +399,12 @@ def load_v1(app: Path, definitions: Iterable[Path]) -> Iterable[HttpFunction]:
     sys.modules["__app__"] = package
     for file in definitions:
         definition = read_json(file)
-        name = file.parent.name
-        script = Path(definition.get("scriptFile", "__init__.py")).stem
-        module = importlib.import_module(
-            f"__app__.{name}" if script == "__init__" else f"__app__.{name}.{script}"
-        )
+        script = (file.parent / definition.get("scriptFile", "__init__.py")).resolve()
+        parts = script.relative_to(app).with_suffix("").parts
+        names = parts[:-1] if parts[-1] == "__init__" else parts
+        module = importlib.import_module(".".join(["__app__", *names]))
         function = getattr(module, definition.get("entryPoint", "main"))
-        yield from http_functions(name, function, definition["bindings"], file.parent)
+        yield from http_functions(file.parent.name, function, definition["bindings"], file.parent)
 
 
 def http_functions(

@@ -166,7 +166,7 @@ def test_a_decorated_function_logs_one_pair_under_its_registered_name(
     assert names(logger.messages) == ["Nice"]
 
 
-def test_so_does_one_with_a_decorator_of_somebody_elses_between(app, hand_over, logger):
+def test_a_decorated_function_below_another_decorator_logs_one_pair_too(app, hand_over, logger):
     app.function_name("Nice")(app.route(route="hello")(passes_on(TimerExtension.timed(hello))))
 
     hand_over()["Nice"](req=None)
@@ -304,14 +304,14 @@ def test_type_hints_that_the_durable_sdk_replaced_stay_so(app, hand_over):
     assert hints == {"req": func.HttpRequest, "client": str}
 
 
-class Callable:
-    __name__ = "Callable"
+class CallableObject:
+    __name__ = "CallableObject"
 
     def __call__(self, req):
         return HttpResponse("hello")
 
 
-@pytest.mark.parametrize("thing", [Callable(), functools.lru_cache()(hello)])
+@pytest.mark.parametrize("thing", [CallableObject(), functools.lru_cache()(hello)])
 def test_what_the_worker_refuses_is_left_for_it_to_refuse(thing, app, hand_over):
     app.function_name("thing")(app.route(route="hello")(thing))
 

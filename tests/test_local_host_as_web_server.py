@@ -165,6 +165,19 @@ def test_every_answer_ends_on_a_connection_that_is_kept_alive(status, serve):
     assert answers == [(status, b""), (200, b"hello"), b""]
 
 
+def test_an_answer_ends_whatever_transfer_encoding_its_function_set(serve):
+    headers = {"Transfer-Encoding": "chunked"}
+    url = serve(HttpFunction("f", lambda req: HttpResponse("whole", headers=headers), "f"), hello)
+
+    assert exchange(url, GET % b"f", GET % b"hello") == [(200, b"whole"), (200, b"hello"), b""]
+
+
+def test_a_header_that_cannot_go_over_the_wire_is_refused(serve):
+    url = serve(HttpFunction("f", lambda req: HttpResponse("f", headers={"X-Price": "5 €"}), "f"))
+
+    assert get(url + "/api/f").status == 500
+
+
 def test_an_answer_of_205_says_that_it_has_no_body(serve):
     url = serve(HttpFunction("reset", lambda req: HttpResponse(status_code=205), "reset"))
 

@@ -146,6 +146,17 @@ def test_an_app_without_its_settings_files_starts_and_the_host_says_what_it_assu
     assert result.returncode == 0
 
 
+def test_the_script_of_a_v1_function_may_lie_in_another_folder(tmp_path):
+    shared = v1_app(tmp_path) / "shared"
+    shared.mkdir()
+    (shared / "main.py").write_text("def greet(req): return 'from elsewhere'")
+    file = tmp_path / "HttpTrigger" / "function.json"
+    definition = dict(json.loads(file.read_text()), scriptFile="../shared/main.py")
+    file.write_text(json.dumps(dict(definition, entryPoint="greet")))
+
+    assert run_host(tmp_path).stdout.endswith("\nfrom elsewhere\n")
+
+
 def test_of_files_that_are_there_nothing_is_said():
     assert run_host(APPS / "v1").stdout.startswith("Functions:\n")
 

@@ -112,7 +112,8 @@ def test_the_metadata_is_what_setup_py_declares(metadata, declared):
     urls = [f"{label}, {url}" for label, url in declared.get("project_urls", {}).items()]
     assert set(urls) <= set(metadata.get_all("Project-URL", []))
     assert metadata["Home-page"] in (None, declared["url"])
-    assert metadata["Author"] in ([declared["author"]] if "author" in declared else [None, "UNKNOWN"])
+    no_author = (None, "UNKNOWN")
+    assert metadata["Author"] in ([declared["author"]] if "author" in declared else no_author)
 
 
 def test_the_description_is_the_readme_as_markdown(metadata, project):

@@ -283,6 +283,37 @@ def test_a_copy_of_a_response_that_was_returned_shows_its_own_time_alone(clock):
     assert template.get_body() == b"v1 (TimeElapsed: 1.0 sec)"
 
 
+def test_copies_of_one_response_share_its_headers_and_each_goes_out_right(clock):
+    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
+    template = HttpResponse("v1", headers={"Content-Length": "2", "Server-Timing": "db;dur=53"})
+
+    for seconds in (1, 20, 3):
+        response = copy.copy(template)
+        invoke(response, clock=clock, seconds=seconds)
+
+        assert response.get_body().decode() == f"v1 (TimeElapsed: {seconds}.0 sec)"
+        assert response.headers["Content-Length"] == str(len(response.get_body()))
+        timing = f"db;dur=53, HttpTrigger;dur={seconds}000.000"
+        assert response.headers["Server-Timing"] == timing
+
+
+def test_a_subclass_beside_it_keeps_its_own_time(clock, extensions):
+    class MyTimer(TimerExtension):
+        pass
+
+    MyTimer.configure(append_to_http_response=True, server_timing_header=True)
+    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
+    response = HttpResponse(HELLO)
+
+    for seconds in (1, 2):
+        invoke(response, clock=clock, seconds=seconds, timers=[TimerExtension, MyTimer])
+
+        suffix = f" (TimeElapsed: {seconds}.0 sec)"
+        assert response.get_body().decode() == HELLO + suffix * 2
+        entry = f"HttpTrigger;dur={seconds}000.000"
+        assert response.headers["Server-Timing"] == f"{entry}, {entry}"
+
+
 @pytest.mark.parametrize("body", ["v2", "version 2"])
 def test_the_content_length_that_we_set_is_no_reason_to_leave_a_new_body_alone(body, clock):
     response = HttpResponse("v1", headers={"Content-Length": "2"})
@@ -343,17 +374,18 @@ def test_a_large_body_is_held_once_and_twice_for_a_moment(clock):
         tracemalloc.stop()
 
 
-def test_little_more_than_suffix_and_entry_is_kept_on_the_response_and_nothing_public(clock):
+def test_nothing_of_ours_shows_in_what_a_response_has_in_public(clock):
     TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
-    response = HttpResponse(HELLO)
-    before = dict(vars(response))
+    response = HttpResponse(HELLO, headers={"Content-Length": "12"})
+    shown = {name for name in dir(response) + dir(response.headers) if name[0] != "_"}
 
     invoke(response)
 
-    added = {name: value for name, value in vars(response).items() if name not in before}
-    suffix, length = " (TimeElapsed: 0.0 sec)", str(len(response.get_body()))
-    assert list(added.values()) == [(suffix, length), "HttpTrigger;dur=0.000"]
-    assert all(name.startswith("_") for name in added)
+    assert {name for name in dir(response) + dir(response.headers) if name[0] != "_"} == shown
+    assert {name.lower() for name, _ in response.headers.items()} == {
+        "content-length",
+        "server-timing",
+    }
 
 
 def test_a_suffix_that_the_function_wrote_itself_is_kept(clock):

@@ -118,14 +118,41 @@ def test_one_response_returned_on_sixteen_threads_at_once_carries_one_entry():
     assert header(response).count("HttpTrigger") == 1
 
 
-def test_what_another_extension_puts_there_stays(clock):
-    response = HttpResponse(headers={"Server-Timing": "db;dur=53"})
+@pytest.mark.parametrize("own", ["db;dur=53", 'db;desc="a,b, c"'])
+@pytest.mark.parametrize("before, after", [("", ", theirs"), ("", ",theirs"), ("theirs,", "")])
+def test_what_another_extension_puts_there_stays(own, before, after, clock):
+    response = HttpResponse(headers={"Server-Timing": own})
     invoke(response, clock=clock, seconds=1)
-    response.headers["Server-Timing"] = header(response) + ", theirs;dur=1"
+    response.headers["Server-Timing"] = before + header(response) + after
 
     invoke(response, clock=clock, seconds=2)
 
-    assert header(response) == "db;dur=53, theirs;dur=1, HttpTrigger;dur=2000.000"
+    assert header(response) == f"{before}{own}{after}, HttpTrigger;dur=2000.000"
+
+
+def test_only_a_whole_entry_is_taken_for_ours(clock):
+    response = HttpResponse()
+    invoke(response)
+    response.headers["Server-Timing"] = "MyHttpTrigger;dur=0.000, HttpTrigger;dur=0.0001"
+
+    invoke(response)
+
+    assert header(response) == (
+        "MyHttpTrigger;dur=0.000, HttpTrigger;dur=0.0001, HttpTrigger;dur=0.000"
+    )
+
+
+def test_a_response_that_takes_no_attribute_stays_as_it_is(capsys):
+    class Response:
+        __slots__ = ("headers",)
+
+    response = Response()
+    response.headers = {}
+
+    invoke(response)
+
+    assert response.headers == {}
+    assert "AttributeError" in capsys.readouterr().err
 
 
 def test_an_extension_made_out_of_this_one_keeps_its_own_entry_beside_it(clock, other_extension):

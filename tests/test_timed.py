@@ -9,6 +9,7 @@ import sys
 import traceback
 import typing
 from pathlib import Path
+from unittest import mock
 
 import azure.functions as func
 import pytest
@@ -150,7 +151,7 @@ class Unreadable:
         raise RuntimeError("not in this test")
 
 
-@pytest.mark.parametrize("context", ["an orchestration's, say", None, Unreadable()])
+@pytest.mark.parametrize("context", ["an orchestration's, say", None, Unreadable(), mock.Mock()])
 def test_a_context_without_a_readable_name_leaves_the_functions_own(context, logger):
     response = call(TimerExtension.timed(with_context), req=None, context=context)
 
@@ -255,6 +256,40 @@ def test_a_function_that_is_decorated_twice_logs_one_pair(function, logger):
     call(TimerExtension.timed(TimerExtension.timed(function)), req=None)
 
     assert names(logger.messages) == [function.__name__]
+
+
+@pytest.mark.parametrize("hook", ["pre_invocation_app_level", "post_invocation_app_level"])
+@sync_and_async
+def test_a_hook_of_a_subclass_that_raises_does_not_fail_the_function(
+    hook, function, extensions, capsys
+):
+    def raises(cls, *args, **kwargs):
+        raise RuntimeError("the author's own")
+
+    MyTimer = type("MyTimer", (TimerExtension,), {hook: classmethod(raises)})
+    decorated = MyTimer.timed(function)
+
+    for _ in range(2):
+        assert call(decorated, req=None).get_body() == b"hello"
+    assert capsys.readouterr().err.count("RuntimeError: the author's own") == 2
+
+
+def test_a_logger_that_calls_a_timed_function_is_part_of_the_invocation():
+    calls = []
+
+    @TimerExtension.timed
+    def helper(req):
+        calls.append(req)
+
+    class Logger:
+        def info(self, message):
+            helper(message)
+
+    TimerExtension.configure(logger=Logger())
+
+    helper(None)
+
+    assert [call and call.split()[0] for call in calls] == ["Recording", None, "Time"]
 
 
 def test_a_decorated_function_that_another_calls_is_part_of_its_invocation(logger, clock):
@@ -392,6 +427,16 @@ def test_type_hints_written_as_strings_are_read_where_the_function_stands():
     assert hints == {"req": func.HttpRequest, "return": HttpResponse}
 
 
+def test_type_hints_that_a_default_makes_optional_are_read_the_same():
+    def optional(req, name: str = None, *, other: int = None):
+        return HttpResponse()
+
+    decorated = TimerExtension.timed(optional)
+
+    assert typing.get_type_hints(decorated) == typing.get_type_hints(optional)
+    assert decorated(req=None).get_body() == b""
+
+
 def test_a_function_that_another_decorator_wrapped_is_timed_too(logger):
     call(TimerExtension.timed(passes_on(hello)), req=None)
 
@@ -457,7 +502,14 @@ def test_a_generator_function_raises_a_type_error_that_says_what_times_it(
 
 @pytest.mark.parametrize(
     "thing",
-    ["hello", None, HttpResponse, functools.partial(hello), functools.lru_cache()(hello)],
+    [
+        "hello",
+        None,
+        HttpResponse,
+        functools.partial(hello),
+        functools.partial(orchestrator),
+        functools.lru_cache()(hello),
+    ],
 )
 @pytest.mark.parametrize("version", [(3, 11), (3, 13)])
 def test_what_is_no_function_raises_a_type_error_that_says_the_order(
@@ -468,8 +520,8 @@ def test_what_is_no_function_raises_a_type_error_that_says_the_order(
 
     with pytest.raises(
         TypeError,
-        match=r"^@TimerExtension.timed goes right above the def, below @app.route\(\.\.\.\) and any "
-        "other decorator of the SDK: it takes a function, not ",
+        match=r"^@TimerExtension.timed goes right above the def, below @app.route\(\.\.\.\) and "
+        "any other decorator of the SDK: it takes a function, not ",
     ):
         TimerExtension.timed(thing)
 
