@@ -105,9 +105,12 @@ class TimerExtension(AppExtensionBase):
     _running: Set[str]
     _current: "ContextVar[Optional[str]]"
 
-    # Begins the names under which a response keeps what is ours until it is returned again: the
-    # class's own, since an extension made out of this one may run beside it.
-    _ours: str
+    # Under these names a response keeps our suffix, the Content-Length that we set and our entry,
+    # until it is returned again. They are the class's own, since an extension made out of this one
+    # may run beside it.
+    _suffix_name: str
+    _length_name: str
+    _entry_name: str
 
     @classmethod
     def init(cls) -> None:
@@ -117,7 +120,9 @@ class TimerExtension(AppExtensionBase):
         cls._told = False
         cls._running = set()
         cls._current = ContextVar(cls.__name__, default=None)
-        cls._ours = f"_{cls.__module__}_{cls.__qualname__}"
+        ours = f"_{cls.__module__}_{cls.__qualname__}"
+        cls._suffix_name, cls._length_name = f"{ours}_suffix", f"{ours}_length"
+        cls._entry_name = f"{ours}_entry"
 
     @classmethod
     def configure(
@@ -255,19 +260,20 @@ class TimerExtension(AppExtensionBase):
         if start is None:
             return
         elapsed = end - start
+        sec = str(elapsed)
         try:
             log = logger if cls.logger is None else cls.logger
-            log.info(f"Time taken to execute {context.function_name} is {elapsed} sec")
+            log.info(f"Time taken to execute {context.function_name} is {sec} sec")
         except Exception:
             _report()
         if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
             try:
-                _lengthen_body(func_ret, f" (TimeElapsed: {elapsed} sec)", cls._ours)
+                _lengthen_body(cls, func_ret, f" (TimeElapsed: {sec} sec)")
             except Exception:
                 _report()
         if cls.server_timing_header:
             try:
-                _add_server_timing(func_ret, context.function_name, elapsed, cls._ours)
+                _add_server_timing(cls, func_ret, context.function_name, elapsed)
             except Exception:
                 _report()
 
@@ -461,17 +467,17 @@ def _report() -> None:
         traceback.print_exc()
 
 
-def _lengthen_body(response: Any, suffix: str, ours: str) -> None:
+def _lengthen_body(timer: Type[TimerExtension], response: Any, suffix: str) -> None:
     if response.status_code != 200 and int(response.status_code) in _FIXED_BODY_STATUSES:
         return
     with _response_lock:
         # HttpResponse has no public way to set its body; every version of the SDK keeps it here.
         body, charset, headers = response._HttpResponse__body, response.charset, {}
-        last_suffix = getattr(response, f"{ours}_suffix", "")
+        last_suffix = getattr(response, timer._suffix_name, "")
         if response.headers:
             headers = {name.lower(): value for name, value in response.headers.items()}
             length = headers.get("content-length")
-            last_length = getattr(response.headers, f"{ours}_length", None)
+            last_length = getattr(response.headers, timer._length_name, None)
             if (
                 not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
                 or not headers.get("etag", "W/").startswith("W/")
@@ -491,10 +497,10 @@ def _lengthen_body(response: Any, suffix: str, ours: str) -> None:
         except (LookupError, ValueError):  # no such charset, or a body that is not text in it
             return
         response._HttpResponse__body = body
-        setattr(response, f"{ours}_suffix", suffix)
+        setattr(response, timer._suffix_name, suffix)
         if "content-length" in headers:
             # Kept on the headers, since copies of a response share those, but not the body.
-            setattr(response.headers, f"{ours}_length", str(len(body)))
+            setattr(response.headers, timer._length_name, str(len(body)))
             response.headers["Content-Length"] = str(len(body))
 
 
@@ -508,7 +514,9 @@ def _with_suffix(body: AnyStr, last: AnyStr, suffix: AnyStr) -> AnyStr:
     return suffix[:0].join((view[:start], view[start + len(last) :], suffix))
 
 
-def _add_server_timing(response: Any, function_name: str, elapsed: float, ours: str) -> None:
+def _add_server_timing(
+    timer: Type[TimerExtension], response: Any, function_name: str, elapsed: float
+) -> None:
     # A response of any framework; the text and dicts that functions return too have no headers.
     headers: Any = getattr(response, "headers", None)
     if not (hasattr(headers, "items") and hasattr(headers, "__setitem__")):
@@ -518,9 +526,9 @@ def _add_server_timing(response: Any, function_name: str, elapsed: float, ours: 
         found = [header for header in headers.items() if header[0].lower() == "server-timing"]
         given = ", ".join(value for _, value in found)
         keeper = headers if hasattr(headers, "__dict__") else response
-        last = getattr(keeper, f"{ours}_entry", None)
+        last = getattr(keeper, timer._entry_name, None)
         if last:
             given = re.sub(rf"(^|,) *{re.escape(last)} *(?=,|$)", "", given, count=1).lstrip(", ")
-        setattr(keeper, f"{ours}_entry", entry)
+        setattr(keeper, timer._entry_name, entry)
         # All in one header, since the worker sends one of a name.
         headers[found[0][0] if found else "Server-Timing"] = f"{given}, {entry}" if given else entry
