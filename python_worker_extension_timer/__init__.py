@@ -21,7 +21,7 @@ from collections import deque
 from contextvars import ContextVar
 from pathlib import Path
 from time import perf_counter
-from typing import Any, AnyStr, Callable, Deque, Dict, Optional, Set, Type, TypeVar, cast
+from typing import Any, Callable, Deque, Dict, Optional, Set, Type, TypeVar, cast
 
 import azure.functions
 from azure.functions import AppExtensionBase, Context, HttpResponse
@@ -504,13 +504,13 @@ def _lengthen_body(timer: Type[TimerExtension], response: Any, suffix: str) -> N
             response.headers["Content-Length"] = str(len(body))
 
 
-def _with_suffix(body: AnyStr, last: AnyStr, suffix: AnyStr) -> AnyStr:
+def _with_suffix(body: Any, last: Any, suffix: Any) -> Any:
     """The body with the suffix at its end, without that of last time where it still stands."""
     start = body.rfind(last) if last else -1
     if start < 0:
         return body + suffix
     # By views, so that a large body is not copied twice.
-    view: Any = memoryview(body) if isinstance(body, bytes) else body
+    view = memoryview(body) if isinstance(body, bytes) else body
     return suffix[:0].join((view[:start], view[start + len(last) :], suffix))
 
 

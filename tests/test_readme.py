@@ -394,7 +394,7 @@ def test_the_headers_and_statuses_that_leave_a_body_alone_are_those_of_the_code(
 def test_the_two_lines_for_application_insights_make_both_lines_user_logs(serve, hooks_on, caplog):
     caplog.set_level("INFO")
     (code,) = blocks("python", section("See the times in Application Insights"))
-    exec(code, {"TimerExtension": TimerExtension})
+    exec(code, {"TimerExtension": TimerExtension, "app": None})
 
     get(serve(local_host.HttpFunction("f", lambda req: "hello", "f")) + "/api/f")
 
