@@ -499,9 +499,9 @@ def _lengthen_body(timer: Type[TimerExtension], response: Any, suffix: str) -> N
         response._HttpResponse__body = body
         setattr(response, timer._suffix_name, suffix)
         if "content-length" in headers:
+            response.headers["Content-Length"] = str(len(body))
             # Kept on the headers, since copies of a response share those, but not the body.
             setattr(response.headers, timer._length_name, str(len(body)))
-            response.headers["Content-Length"] = str(len(body))
 
 
 def _with_suffix(body: Any, last: Any, suffix: Any) -> Any:
