@@ -88,7 +88,7 @@ class TimerExtension(AppExtensionBase):
     # The configuration; configure() says what each is. An app that never calls it has these.
     app: "Optional[azure.functions.FunctionRegister]" = None
     append_to_http_response: bool = False
-    logger: "Optional[_InfoLogger]" = None
+    logger: Optional[_InfoLogger] = None
     server_timing_header: bool = False
 
     # Invocation id -> start, from the pre hook to the post hook.
@@ -130,7 +130,7 @@ class TimerExtension(AppExtensionBase):
         *args: object,
         app: "Optional[azure.functions.FunctionRegister]" = None,
         append_to_http_response: bool = False,
-        logger: "Optional[_InfoLogger]" = None,
+        logger: Optional[_InfoLogger] = None,
         server_timing_header: bool = False,
         **kwargs: object,
     ) -> None:
@@ -499,9 +499,9 @@ def _lengthen_body(timer: Type[TimerExtension], response: Any, suffix: str) -> N
         response._HttpResponse__body = body
         setattr(response, timer._suffix_name, suffix)
         if "content-length" in headers:
-            response.headers["Content-Length"] = str(len(body))
+            response.headers["Content-Length"] = length = str(len(body))
             # Kept on the headers, since copies of a response share those, but not the body.
-            setattr(response.headers, timer._length_name, str(len(body)))
+            setattr(response.headers, timer._length_name, length)
 
 
 def _with_suffix(body: Any, last: Any, suffix: Any) -> Any:

@@ -37,9 +37,6 @@ WORKER_RUNTIME = "FUNCTIONS_WORKER_RUNTIME"
 
 PYTHON_WITH_HOOKS = sys.version_info < (3, 13)
 
-needs_hooks = pytest.mark.skipif(
-    not PYTHON_WITH_HOOKS, reason="Python 3.13 and later call no extension hooks"
-)
 needs_v2 = pytest.mark.skipif(
     not hasattr(azure.functions, "FunctionApp"), reason="this azure-functions has no v2 model"
 )
@@ -119,9 +116,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def start(
-    context: object, logger: Optional[object] = None, timer: "type" = TimerExtension
-) -> None:
+def start(context: object, logger: Optional[object] = None, timer: type = TimerExtension) -> None:
     """Call the pre hook as the worker does."""
     timer.pre_invocation_app_level(logger or FakeLogger(), context, {})
 
@@ -130,7 +125,7 @@ def finish(
     context: object,
     func_ret: object = None,
     logger: Optional[object] = None,
-    timer: "type" = TimerExtension,
+    timer: type = TimerExtension,
 ) -> None:
     """Call the post hook as the worker does."""
     timer.post_invocation_app_level(logger or FakeLogger(), context, {}, func_ret)
@@ -142,7 +137,7 @@ def invoke(
     function_name: str = "HttpTrigger",
     clock: Optional[FakeClock] = None,
     seconds: float = 0,
-    timers: Sequence["type"] = (TimerExtension,),
+    timers: Sequence[type] = (TimerExtension,),
 ) -> List[str]:
     """One whole invocation that takes so long and returns ``func_ret``; the lines that it logs."""
     context, logger = FakeContext(function_name), FakeLogger()
@@ -329,7 +324,7 @@ def extensions() -> Iterator[None]:
 
 
 @pytest.fixture
-def other_extension(extensions: None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def other_extension(extensions: None) -> ModuleType:
     """An extension that somebody made out of this one: the same module under another name."""
     file = python_worker_extension_timer.__file__
     spec = importlib.util.spec_from_file_location("other_extension", file)
