@@ -2,6 +2,9 @@
 
 A worker extension: it follows, name for name, the tutorial "Develop Python worker extensions for
 Azure Functions", https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
+
+The first half is the extension: rewrite it to make one of your own. The second half calls the hooks
+of any extension where no worker does: keep it as it is.
 """
 
 import codecs
@@ -9,6 +12,7 @@ import contextlib
 import functools
 import inspect
 import itertools
+import json
 import logging
 import os
 import re
@@ -17,27 +21,22 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections import deque
 from contextvars import ContextVar
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Callable, Deque, Dict, Optional, Set, Type, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, TypeVar, cast
 
 import azure.functions
 from azure.functions import AppExtensionBase, Context, HttpResponse
 
-if sys.version_info >= (3, 8):
+if TYPE_CHECKING:
     from typing import Protocol
-else:
-    Protocol = object
+
+    class _InfoLogger(Protocol):
+        def info(self, __message: str) -> object: ...
+
 
 __all__ = ["TimerExtension"]
-
-# The app setting that makes the worker call extension hooks, and the values that it reads as on
-# and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
-_APP_SETTING = "PYTHON_ENABLE_WORKER_EXTENSIONS"
-_ON = {"1", "true", "t", "yes", "y"}
-_OFF = {"0", "false", "f", "no", "n"}
 
 # A response of one of these statuses has no body, and the host fails one that has; a 206 has the
 # part of one that its headers describe: https://www.rfc-editor.org/rfc/rfc9110#section-15
@@ -54,22 +53,14 @@ _CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE
 # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
 _NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
-# Apps return one response object from many invocations, on many threads at a time.
+# Many invocations may return one response object: the lock keeps its body and headers whole. Whose
+# time the client gets is out of its hands, since the worker reads the object after the hooks.
 _response_lock = threading.RLock()
 
-# So many pending starts are left alone, and so many of those that seem to be gone: see _watch.
+# So many starts may be pending before further ones are dropped with the context they belong to.
 _UNWATCHED_STARTS = 4000
-_GONE_STARTS_KEPT = 4000
-
-# Where the lines go that no worker hands a logger for.
-_logger = logging.getLogger(__name__)
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
-
-
-class _InfoLogger(Protocol):
-    @property
-    def info(self) -> Callable[[str], object]: ...
 
 
 class TimerExtension(AppExtensionBase):
@@ -85,44 +76,31 @@ class TimerExtension(AppExtensionBase):
     https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
     """
 
-    # The configuration; configure() says what each is. An app that never calls it has these.
-    app: "Optional[azure.functions.FunctionRegister]" = None
-    append_to_http_response: bool = False
-    logger: Optional[_InfoLogger] = None
-    server_timing_header: bool = False
+    # The configuration; configure() says what each is.
+    app: "Optional[azure.functions.FunctionRegister]"
+    append_to_http_response: bool
+    logger: "Optional[_InfoLogger]"
+    server_timing_header: bool
 
     # Invocation id -> start, from the pre hook to the post hook.
     start_timestamps: Dict[str, float]
-
-    # Ids of invocations whose context is gone, the newest last; see _watch.
-    _gone: Deque[str]
-
-    # Whether configure() has said that no hook will run: each module of a v1 app calls it.
-    _told: bool
-
-    # Where no worker calls the hooks: the ids of the invocations that run, and of the one that the
-    # running code is part of.
-    _running: Set[str]
-    _current: "ContextVar[Optional[str]]"
-
-    # Under these names a response keeps our suffix, the Content-Length that we set and our entry,
-    # until it is returned again. They are the class's own, since an extension made out of this one
-    # may run beside it.
-    _suffix_name: str
-    _length_name: str
-    _entry_name: str
+    # Where a response keeps the suffix that was added, and its headers the entry, to take them out.
+    _added_name: str
+    # Whether configure() warns that no hook will run: once, and not where a function is decorated.
+    _may_warn: bool
+    # Where no worker calls the hooks: the invocation that the running code is part of.
+    _invocation: "ContextVar[Optional[_Invocation]]"
 
     @classmethod
     def init(cls) -> None:
-        """Called by the SDK, once, when the app imports the extension."""
+        """Called by the SDK, once for each class, when the app imports the extension."""
+        cls.app = cls.logger = None
+        cls.append_to_http_response = cls.server_timing_header = False
         cls.start_timestamps = {}
-        cls._gone = deque()
-        cls._told = False
-        cls._running = set()
-        cls._current = ContextVar(cls.__name__, default=None)
-        ours = f"_{cls.__module__}_{cls.__qualname__}"
-        cls._suffix_name, cls._length_name = f"{ours}_suffix", f"{ours}_length"
-        cls._entry_name = f"{ours}_entry"
+        # The class's own, since an extension made out of this one may run beside it.
+        cls._added_name = f"_{cls.__module__}_{cls.__qualname__}"
+        cls._may_warn = True
+        cls._invocation = ContextVar(cls.__name__, default=None)
 
     @classmethod
     def configure(
@@ -130,7 +108,7 @@ class TimerExtension(AppExtensionBase):
         *args: object,
         app: "Optional[azure.functions.FunctionRegister]" = None,
         append_to_http_response: bool = False,
-        logger: Optional[_InfoLogger] = None,
+        logger: "Optional[_InfoLogger]" = None,
         server_timing_header: bool = False,
         **kwargs: object,
     ) -> None:
@@ -146,22 +124,19 @@ class TimerExtension(AppExtensionBase):
         append_to_http_response : bool, default False
             Lengthen the body of an ``azure.functions.HttpResponse`` by
             `` (TimeElapsed: <seconds> sec)``, in the response's charset. The body is then no longer
-            valid JSON or XML, durable's ``create_check_status_response`` included. A response whose
-            body must not change stays as it is: one of status 1xx, 204, 205, 206 or 304; one with a
-            ``Content-Encoding``, ``Content-Range``, digest or strong ``ETag`` header, or with a
-            ``Content-Length`` that is not the body's; and one whose body is not text in its
-            charset. (A UTF-8 body is lengthened whatever its bytes.) A function that returns
-            ``str`` or sets an ``Out[HttpResponse]`` is logged, but no body is lengthened.
+            valid JSON or XML, durable's ``create_check_status_response`` included. A body that must
+            not change stays as it is: of status 1xx, 204, 205, 206 or 304; described by a header
+            ``Content-Encoding``, ``Content-Range``, strong ``ETag`` or digest; empty, with a
+            ``Content-Length`` other than 0, as in an answer to HEAD; not text in its charset, where
+            that is not UTF-8. Text and an ``Out[HttpResponse]`` have no body to lengthen.
         logger : logging.Logger, default None
-            Where the log lines go: a logger, or any object with a callable ``info(message)``.
-            With ``logging.getLogger("timer")`` they are user logs, which reach Application Insights
-            under their invocation. By default the hooks write to the worker's own logger, which
-            never does; what is timed without them goes to ``python_worker_extension_timer``.
+            Where the log lines go: a logger, or any object with a callable ``info(message)``. By
+            default the worker's, whose lines never reach Application Insights, as user logs do,
+            ``logging.getLogger("timer")`` say; without hooks, ``python_worker_extension_timer``.
         server_timing_header : bool, default False
-            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of what the
-            function returned, behind what the function put there itself: an ``HttpResponse``, or
-            any response with a mutable mapping ``headers``, such as Starlette's. Browsers show it
-            beside the request: https://www.w3.org/TR/server-timing/
+            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of an
+            ``HttpResponse``, or of any response with a mutable mapping ``headers``, behind what the
+            function put there itself. Browsers show it: https://www.w3.org/TR/server-timing/
 
         Raises
         ------
@@ -173,7 +148,7 @@ class TimerExtension(AppExtensionBase):
         UserWarning
             An argument is none of the above. It has no effect.
         RuntimeWarning
-            The worker will not call the hooks, and no app is handed over. It comes once.
+            Once: no hook will run, no app is handed over and no function has been decorated.
 
         https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
         """
@@ -198,30 +173,33 @@ class TimerExtension(AppExtensionBase):
         cls.append_to_http_response = append_to_http_response
         cls.logger = logger
         cls.server_timing_header = server_timing_header
+        hooks_run = _worker_calls_hooks()
+        if app is not None and not hooks_run:
+            _hook_app(cls, app)
 
-        # The SDK's contract is that any argument is accepted, yet a misspelt one must not vanish.
-        # Warnings, not log lines: the host drops what is logged while an app is being imported.
+        # The SDK asks that any argument be accepted, yet a misspelt one must not vanish. The host
+        # drops what is logged at import, hence warnings; last, since an app may make them errors.
         unknown = [repr(arg) for arg in args] + list(kwargs)
         if unknown:
-            _warn(
+            warnings.warn(
                 f"TimerExtension.configure() does not know {', '.join(unknown)}; its options are "
                 "app, append_to_http_response, logger and server_timing_header, given by name",
                 UserWarning,
+                stacklevel=2,
             )
-        if _worker_calls_hooks():
-            return
-        if app is not None:
-            _time_app(cls, app)
-        elif "FUNCTIONS_WORKER_RUNTIME" in os.environ and not cls._told:
-            cls._told = True
+        in_worker = "FUNCTIONS_WORKER_RUNTIME" in os.environ
+        if in_worker and not hooks_run and app is None and cls._may_warn:
+            cls._may_warn = False
             setting = os.environ.get(_APP_SETTING) or "missing"
             why = f"since the app setting {_APP_SETTING} is {setting}: set {_APP_SETTING}=1, or "
             if sys.version_info >= (3, 13):
                 why = "on Python 3.13 and later: "
-            _warn(
-                f"The worker calls no extension hooks {why}hand over the app, TimerExtension."
-                "configure(app=app), or decorate v1 functions with @TimerExtension.timed",
+            warnings.warn(
+                f"The worker calls no extension hooks {why}hand over the app, "
+                "TimerExtension.configure(app=app), or decorate v1 functions with "
+                "@TimerExtension.timed, above this call",
                 RuntimeWarning,
+                stacklevel=2,
             )
 
     @classmethod
@@ -234,15 +212,17 @@ class TimerExtension(AppExtensionBase):
         **kwargs: object,
     ) -> None:
         """Called by the worker before each invocation: logs that it starts, and notes when."""
-        invocation_id = context.invocation_id
         try:
             log = logger if cls.logger is None else cls.logger
             log.info(f"Recording start time of {context.function_name}")
         except Exception:
             _report()
-        cls.start_timestamps[invocation_id] = perf_counter()
-        if len(cls.start_timestamps) > _UNWATCHED_STARTS:
-            _watch(cls, invocation_id, context)
+        starts, invocation_id = cls.start_timestamps, context.invocation_id
+        starts[invocation_id] = perf_counter()
+        if len(starts) > _UNWATCHED_STARTS:
+            # After an invocation that raises there is no post hook: the worker drops its context.
+            with contextlib.suppress(TypeError):  # a SimpleNamespace takes no weak reference
+                weakref.finalize(context, starts.pop, invocation_id, None)
 
     @classmethod
     def post_invocation_app_level(
@@ -268,12 +248,12 @@ class TimerExtension(AppExtensionBase):
             _report()
         if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
             try:
-                _lengthen_body(cls, func_ret, f" (TimeElapsed: {sec} sec)")
+                _lengthen_body(func_ret, f" (TimeElapsed: {sec} sec)", cls._added_name)
             except Exception:
                 _report()
         if cls.server_timing_header:
             try:
-                _add_server_timing(cls, func_ret, context.function_name, elapsed)
+                _add_server_timing(func_ret, context.function_name, elapsed, cls._added_name)
             except Exception:
                 _report()
 
@@ -281,10 +261,9 @@ class TimerExtension(AppExtensionBase):
     def timed(cls, function: _Function) -> _Function:
         """Time one function, on every Python: the decorator for where no hooks run.
 
-        It reports as the hooks do, by the same options, and logs the time of a function that raises
-        too. Where the worker calls the hooks it returns the function as it is, so that nothing is
-        timed twice; outside a worker, in a unit test say, the app setting alone decides. It goes
-        right above the ``def``, below the trigger's decorator::
+        It reports as the hooks do, and logs the time of a function that raises, too. Where the
+        worker calls the hooks it returns the function as it is; outside a worker, in a unit test
+        say, the app setting alone decides. It goes right above the ``def``::
 
             @app.route(route="hello")
             @TimerExtension.timed
@@ -294,22 +273,15 @@ class TimerExtension(AppExtensionBase):
         Parameters
         ----------
         function : function or bound method
-            A function of the app, sync or async. Where it takes ``context`` it is reported under
-            ``context.function_name``; else in the v1 programming model under the name of the folder
-            that its file and ``function.json`` are in, in the v2 model under its own.
-
-        Returns
-        -------
-        function
-            One that the worker, and a type checker, take for the same: the signature, the type
-            hints, the file and the kind (sync or async) are the function's own.
+            A function of the app, sync or async. It is reported under ``context.function_name``
+            where it takes ``context``; else, where the ``function.json`` beside it names it (v1),
+            under the name of their folder; else under its own. What is returned has its signature,
+            type hints, file and kind (sync or async).
 
         Raises
         ------
         TypeError
             It is a generator function, as an orchestrator is, or no function at all.
-
-        https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
         """
         if not hasattr(function, "__code__"):
             raise TypeError(
@@ -323,16 +295,78 @@ class TimerExtension(AppExtensionBase):
             )
         if _worker_calls_hooks():
             return function
-        code = getattr(inspect.unwrap(function), "__code__", function.__code__)
-        folder = Path(code.co_filename).absolute().parent
-        name = folder.name if (folder / "function.json").is_file() else function.__name__
-        return cast(_Function, _time_function(cls, function, name))
+        cls._may_warn = False
+        return cast(_Function, _hook_function(cls, function, _function_name(function)))
 
 
-def _warn(message: str, category: Type[Warning]) -> None:
-    """Say it at the app's line that calls configure(); where stderr is closed, nowhere."""
-    with contextlib.suppress(ValueError):  # of the closed file
-        warnings.warn(message, category, stacklevel=3)
+def _lengthen_body(response: Any, suffix: str, added_name: str) -> None:
+    if response.status_code != 200 and int(response.status_code) in _FIXED_BODY_STATUSES:
+        return
+    with _response_lock:
+        # HttpResponse has no public way to set its body; every version of the SDK keeps it here.
+        body, charset, headers = response._HttpResponse__body, response.charset, {}
+        if response.headers:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            if (
+                not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
+                or not headers.get("etag", "W/").startswith("W/")
+                # An answer to HEAD, with the length of what GET would send.
+                or (not body and headers.get("content-length", "0") != "0")
+            ):
+                return
+            # The worker sends a Content-Type that the function set, not the response's own charset.
+            parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
+            charset = parameter.group(1) if parameter else charset
+        body = body.replace(getattr(response, added_name, b""), b"", 1)
+        try:
+            if charset == "utf-8" or codecs.lookup(charset).name == "utf-8":
+                added = suffix.encode()
+                body += added
+            else:
+                # By way of the text, so that a byte-order mark stands at the start alone.
+                body = (body.decode(charset) + suffix).encode(charset)
+                added = suffix.encode(charset)[len("".encode(charset)) :]
+        except (LookupError, ValueError):  # no such charset, or a body that is not text in it
+            return
+        # The length first: headers that refuse it then leave both as they were.
+        if "content-length" in headers:
+            response.headers["Content-Length"] = str(len(body))
+        response._HttpResponse__body = body
+        setattr(response, added_name, added)
+
+
+def _add_server_timing(response: Any, function_name: str, elapsed: float, added_name: str) -> None:
+    # A response of any framework; the text and dicts that functions return too have no headers.
+    headers: Any = getattr(response, "headers", None)
+    if not (hasattr(headers, "items") and hasattr(headers, "__setitem__")):
+        return
+    added = f"{_NOT_TOKEN.sub('_', function_name)};dur={elapsed * 1000:.3f}"
+    with _response_lock:
+        found = [header for header in headers.items() if header[0].lower() == "server-timing"]
+        entries = ", ".join(value for _, value in found).split(",")
+        # On the headers, since copies of a response share those; a dict takes no attribute.
+        holder = headers if hasattr(headers, "__dict__") else response
+        ours = [entry for entry in entries if entry.strip() == getattr(holder, added_name, None)]
+        for entry in ours[:1]:  # an extension beside this one may have added the same
+            entries.remove(entry)
+        entries.append(f" {added}")
+        setattr(holder, added_name, added)
+        # All in one header, since the worker sends one of a name.
+        headers[found[0][0] if found else "Server-Timing"] = ",".join(entries).lstrip(" ,")
+
+
+# --------------------------------------------------------------------------------------------------
+# Hooks where no worker calls them: on Python 3.13 and later, or with the app setting off. This half
+# stays as it is in an extension of your own: of its class it needs app, _invocation and the hooks.
+
+# The app setting that makes the worker call extension hooks, and the values that it reads as on
+# and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
+_APP_SETTING = "PYTHON_ENABLE_WORKER_EXTENSIONS"
+_ON = {"1", "true", "t", "yes", "y"}
+_OFF = {"0", "false", "f", "no", "n"}
+
+# What the hooks get as their logger. Unlike the worker's, it writes user logs.
+_logger = logging.getLogger(__name__)
 
 
 def _worker_calls_hooks() -> bool:
@@ -343,41 +377,77 @@ def _worker_calls_hooks() -> bool:
     return setting in _ON and sys.version_info < (3, 13)
 
 
-def _time_app(timer: Type[TimerExtension], app: Any) -> None:
-    """Time what the worker takes from the app: it asks for all functions once, after the import."""
+def _hook_app(extension: Any, app: Any) -> None:
+    """Put the hooks around what the worker takes from the app: it asks once, after the import."""
     get_functions = app.get_functions
 
-    def get_timed_functions() -> Any:
+    def get_hooked_functions() -> Any:
         functions = get_functions()
         for function in functions:
             try:
                 user_function, name = function.get_user_function(), function.get_function_name()
                 if hasattr(user_function, "__code__"):  # the worker itself refuses any other
-                    timed = _time_function(timer, user_function, name, app)
-                    function.get_user_function = lambda timed=timed: timed
+                    hooked = _hook_function(extension, user_function, name, app)
+                    function.get_user_function = lambda hooked=hooked: hooked
             except Exception:
                 _report()
         return functions
 
-    app.get_functions = get_timed_functions
+    app.get_functions = get_hooked_functions
 
 
-def _time_function(timer: Type[TimerExtension], function: Any, name: str, app: Any = None) -> Any:
-    """The function, timed by the two hooks; one of a handed-over app, while that is configured."""
+def _function_name(function: Any) -> str:
+    """In the v1 programming model a function goes by its folder, where function.json names it."""
+    with contextlib.suppress(Exception):  # there is none, or none that the host can read
+        folder = Path(inspect.getfile(inspect.unwrap(function))).absolute().parent
+        definition = json.loads((folder / "function.json").read_text(encoding="utf-8-sig"))
+        if function.__name__ == (definition.get("entryPoint") or "main"):
+            return folder.name
+    return cast(str, function.__name__)
 
-    def start(args: Any, kwargs: Any) -> _Invocation:
-        known = name if app is not None else _name_in_context(function, args, kwargs)
-        return _Invocation(timer, known or name, app)
+
+def _hook_function(extension: Any, function: Any, name: str, app: Any = None) -> Any:
+    """The function with the hooks around it; one of an app, while that app is handed over."""
+
+    def begin(func_args: Dict[str, Any]) -> Optional[_Invocation]:
+        outer = extension._invocation.get()
+        # What an invocation calls or starts while it runs is part of it.
+        if (outer is not None and outer._runs) or app not in (None, extension.app):
+            return None
+        invocation = _Invocation(name, func_args)
+        extension._invocation.set(invocation)
+        try:
+            extension.pre_invocation_app_level(_logger, invocation, func_args)
+        except Exception:
+            _report()
+        return invocation
+
+    def end(invocation: _Invocation, func_args: Dict[str, Any], func_ret: object) -> None:
+        try:
+            extension.post_invocation_app_level(_logger, invocation, func_args, func_ret)
+        except Exception:
+            _report()
+        finally:
+            invocation._runs = False
+            extension._invocation.set(None)
 
     def call(args: Any, kwargs: Any) -> object:
-        with start(args, kwargs) as invocation:
-            invocation.func_ret = function(*args, **kwargs)
-        return invocation.func_ret
+        invocation, func_ret = begin(kwargs), None
+        try:
+            func_ret = function(*args, **kwargs)
+            return func_ret
+        finally:
+            if invocation is not None:
+                end(invocation, kwargs, func_ret)
 
     async def call_async(args: Any, kwargs: Any) -> object:
-        with start(args, kwargs) as invocation:
-            invocation.func_ret = await function(*args, **kwargs)
-        return invocation.func_ret
+        invocation, func_ret = begin(kwargs), None
+        try:
+            func_ret = await function(*args, **kwargs)
+            return func_ret
+        finally:
+            if invocation is not None:
+                end(invocation, kwargs, func_ret)
 
     # The worker takes context.function_directory from the file that the function was compiled
     # from (inspect.getfile), which nothing can set on all of Python 3.7 to 3.14. So the wrapper
@@ -391,144 +461,29 @@ def _time_function(timer: Type[TimerExtension], function: Any, name: str, app: A
     wrapper: Any = functools.wraps(function)(namespace["wrapper"])
     if getattr(function, "__annotate__", function) is None:  # on Python 3.14, set by durable's SDK
         wrapper.__annotations__ = function.__annotations__
-    # Python 3.10 and earlier read a type hint by the parameter's default, too.
-    defaults = function.__defaults__ or ()
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    positional = dict(zip(names[len(names) - len(defaults) :], defaults))
-    wrapper.__kwdefaults__ = {**positional, **(function.__kwdefaults__ or {})}
     return wrapper
 
 
-def _name_in_context(function: Any, args: Any, kwargs: Any) -> Optional[str]:
-    try:
-        if args:  # the worker passes all by name, a unit test may not
-            kwargs = inspect.signature(function).bind_partial(*args, **kwargs).arguments
-        name = getattr(kwargs.get("context"), "function_name", None)
-        return name if isinstance(name, str) else None
-    except Exception:  # a test's context may do anything
-        return None
-
-
 class _Invocation:
-    """One call of a function where no worker calls the hooks; to them it is the context."""
+    """One call of a function where no worker calls the hooks. To them it is the context."""
 
     _ids = itertools.count()
+    _workers_context: Any = None
 
-    def __init__(self, timer: Type[TimerExtension], function_name: str, app: object) -> None:
-        self.timer, self.function_name, self.app = timer, function_name, app
-        self.invocation_id = str(next(self._ids))
-        self.func_ret: object = None
+    def __init__(self, name: str, func_args: Dict[str, Any]) -> None:
+        self._runs = True
+        self.invocation_id, self.function_name = str(next(self._ids)), name
+        context: Any = func_args.get("context")
+        if isinstance(getattr(context, "function_name", None), str):  # not so a durable function's
+            self._workers_context, self.function_name = context, context.function_name
 
-    def __enter__(self) -> "_Invocation":
-        # A timed function that this one calls, or wraps, is part of the same invocation.
-        timer = self.timer
-        if self.app in (None, timer.app) and timer._current.get() not in timer._running:
-            timer._running.add(self.invocation_id)
-            timer._current.set(self.invocation_id)
-            try:
-                timer.pre_invocation_app_level(_logger, cast(Context, self))
-            except Exception:  # of an extension made out of this one: the worker goes on, too
-                _report()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        timer = self.timer
-        if self.invocation_id in timer._running:
-            try:
-                timer.post_invocation_app_level(_logger, cast(Context, self), None, self.func_ret)
-            except Exception:
-                _report()
-            finally:
-                timer._running.discard(self.invocation_id)
-
-
-def _watch(timer: Type[TimerExtension], invocation_id: str, context: object) -> None:
-    """Drop the start of an invocation that raised, and so gets no post hook.
-
-    The worker holds the context of an invocation that runs, and then lets it go. Some contexts take
-    no weak reference, and a test may drop its own: so the newest that seem to be gone stay.
-    """
-
-    def let_go() -> None:
-        if invocation_id in timer.start_timestamps:
-            timer._gone.append(invocation_id)
-        if len(timer._gone) > _GONE_STARTS_KEPT:
-            timer.start_timestamps.pop(timer._gone.popleft(), None)
-
-    try:
-        weakref.finalize(context, let_go)
-    except TypeError:  # a SimpleNamespace, say
-        let_go()
+    def __getattr__(self, name: str) -> Any:
+        if self._workers_context is None:
+            raise AttributeError(f"no {name}, since the function does not take the worker's context")
+        return getattr(self._workers_context, name)
 
 
 def _report() -> None:
-    """Show on stderr what went wrong in the timing; where that is closed, nowhere."""
+    """Show on stderr what went wrong in a hook; where that is closed, nowhere."""
     with contextlib.suppress(Exception):
         traceback.print_exc()
-
-
-def _lengthen_body(timer: Type[TimerExtension], response: Any, suffix: str) -> None:
-    if response.status_code != 200 and int(response.status_code) in _FIXED_BODY_STATUSES:
-        return
-    with _response_lock:
-        # HttpResponse has no public way to set its body; every version of the SDK keeps it here.
-        body, charset, headers = response._HttpResponse__body, response.charset, {}
-        last_suffix = getattr(response, timer._suffix_name, "")
-        if response.headers:
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            length = headers.get("content-length")
-            last_length = getattr(response.headers, timer._length_name, None)
-            if (
-                not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
-                or not headers.get("etag", "W/").startswith("W/")
-                # It describes something else: what GET would send, in an answer to HEAD.
-                or length not in (None, last_length, str(len(body)))
-            ):
-                return
-            # The worker sends a Content-Type that the function set, not the response's own charset.
-            parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
-            charset = parameter.group(1) if parameter else charset
-        try:
-            if charset == "utf-8" or codecs.lookup(charset).name == "utf-8":
-                body = _with_suffix(body, last_suffix.encode(), suffix.encode())
-            else:
-                # By way of the text, so that a byte-order mark stands at the start alone.
-                body = _with_suffix(body.decode(charset), last_suffix, suffix).encode(charset)
-        except (LookupError, ValueError):  # no such charset, or a body that is not text in it
-            return
-        response._HttpResponse__body = body
-        setattr(response, timer._suffix_name, suffix)
-        if "content-length" in headers:
-            response.headers["Content-Length"] = length = str(len(body))
-            # Kept on the headers, since copies of a response share those, but not the body.
-            setattr(response.headers, timer._length_name, length)
-
-
-def _with_suffix(body: Any, last: Any, suffix: Any) -> Any:
-    """The body with the suffix at its end, without that of last time where it still stands."""
-    start = body.rfind(last) if last else -1
-    if start < 0:
-        return body + suffix
-    # By views, so that a large body is not copied twice.
-    view = memoryview(body) if isinstance(body, bytes) else body
-    return suffix[:0].join((view[:start], view[start + len(last) :], suffix))
-
-
-def _add_server_timing(
-    timer: Type[TimerExtension], response: Any, function_name: str, elapsed: float
-) -> None:
-    # A response of any framework; the text and dicts that functions return too have no headers.
-    headers: Any = getattr(response, "headers", None)
-    if not (hasattr(headers, "items") and hasattr(headers, "__setitem__")):
-        return
-    entry = f"{_NOT_TOKEN.sub('_', function_name)};dur={elapsed * 1000:.3f}"
-    with _response_lock:
-        found = [header for header in headers.items() if header[0].lower() == "server-timing"]
-        given = ", ".join(value for _, value in found)
-        keeper = headers if hasattr(headers, "__dict__") else response
-        last = getattr(keeper, timer._entry_name, None)
-        if last:
-            given = re.sub(rf"(^|,) *{re.escape(last)} *(?=,|$)", "", given, count=1).lstrip(", ")
-        setattr(keeper, timer._entry_name, entry)
-        # All in one header, since the worker sends one of a name.
-        headers[found[0][0] if found else "Server-Timing"] = f"{given}, {entry}" if given else entry

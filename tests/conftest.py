@@ -1,4 +1,8 @@
-"""The doubles, factories and fixtures of all tests."""
+"""The doubles, factories and fixtures of all tests: first those of every extension.
+
+Tests are of two kinds. Those of the timer (test_timer_*.py, test_readme.py) assert what its hooks do:
+lines, bodies, headers. All others speak of hooks that are called, whatever they do.
+"""
 
 import asyncio
 import contextlib
@@ -46,16 +50,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
 
 
-class FakeLogger:
-    """The least that the hooks ask of a logger."""
-
-    def __init__(self) -> None:
-        self.messages: List[str] = []
-
-    def info(self, message: str) -> None:
-        self.messages.append(message)
-
-
 class FakeContext:
     """The least that the hooks ask of a context; like the worker's, it can be referred to weakly.
 
@@ -69,85 +63,10 @@ class FakeContext:
         self.invocation_id = invocation_id or str(uuid.uuid4())
 
 
-class FullDisk:
-    """A logger that fails."""
-
-    def info(self, message: str) -> None:
-        raise OSError("No space left on device")
-
-
-class FakeStarletteResponse:
-    """What functions return with HTTP streams: no body to set, headers as Starlette has them.
-
-    https://www.starlette.io/responses/
-    """
-
-    class Headers:
-        """Several entries of a name can be there; one is set in place of them all."""
-
-        def __init__(self, headers: List[Tuple[str, str]]) -> None:
-            self.list = [(name.lower(), value) for name, value in headers]
-
-        def items(self) -> List[Tuple[str, str]]:
-            return list(self.list)
-
-        def __setitem__(self, name: str, value: str) -> None:
-            name = name.lower()
-            self.list = [header for header in self.list if header[0] != name] + [(name, value)]
-
-    def __init__(self, headers: Sequence[Tuple[str, str]] = (), body: object = b"hello") -> None:
-        self.headers = self.Headers([("content-length", "5"), *headers])
-        self.body = body
-
-
-class FakeClock:
-    """Stands at ``now`` seconds until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Answer(NamedTuple):
     status: int
     headers: "http.client.HTTPMessage"
     body: bytes
-
-
-def start(context: object, logger: Optional[object] = None, timer: type = TimerExtension) -> None:
-    """Call the pre hook as the worker does."""
-    timer.pre_invocation_app_level(logger or FakeLogger(), context, {})
-
-
-def finish(
-    context: object,
-    func_ret: object = None,
-    logger: Optional[object] = None,
-    timer: type = TimerExtension,
-) -> None:
-    """Call the post hook as the worker does."""
-    timer.post_invocation_app_level(logger or FakeLogger(), context, {}, func_ret)
-
-
-def invoke(
-    func_ret: object = None,
-    *,
-    function_name: str = "HttpTrigger",
-    clock: Optional[FakeClock] = None,
-    seconds: float = 0,
-    timers: Sequence[type] = (TimerExtension,),
-) -> List[str]:
-    """One whole invocation that takes so long and returns ``func_ret``; the lines that it logs."""
-    context, logger = FakeContext(function_name), FakeLogger()
-    for timer in timers:
-        start(context, logger, timer)
-    if clock:
-        clock.now += seconds
-    for timer in timers:
-        finish(context, func_ret, logger, timer)
-    return logger.messages
 
 
 def call(function: Callable[..., object], *args: object, **kwargs: object) -> object:
@@ -169,16 +88,6 @@ def passes_on(function: Callable[..., object]) -> Callable[..., object]:
 def take_in(app: object) -> Dict[str, Callable[..., object]]:
     """The functions by name, as the worker takes them from an app: once, after its import."""
     return {f.get_function_name(): f.get_user_function() for f in app.get_functions()}
-
-
-def names(messages: List[str]) -> List[str]:
-    """The functions whose time is logged, after a check that their lines come in pairs."""
-    lines = "\n".join(messages)
-    started = re.findall(r"^Recording start time of (.*)$", lines, re.MULTILINE)
-    ended = re.findall(r"^Time taken to execute (.*) is \S+ sec$", lines, re.MULTILINE)
-    assert sorted(started) == sorted(ended)
-    assert len(messages) == 2 * len(ended)
-    return ended
 
 
 def durable_orchestrator(generator_function: Callable[..., object]) -> Callable[..., object]:
@@ -212,11 +121,6 @@ def durable_entity(entity_function: Callable[..., object]) -> Callable[..., obje
     return handle
 
 
-def elapsed(text: str) -> str:
-    """The elapsed time, in seconds, that a log line or a body ends with."""
-    return re.search(r"(?: is |TimeElapsed: )(\S+) sec\)?$", text).group(1)
-
-
 def get(url: str, method: str = "GET", body: Optional[bytes] = None) -> Answer:
     """One HTTP request, on a connection of its own; a 4xx or 5xx is an answer like any other."""
     scheme, _, host, *path = url.split("/")
@@ -225,29 +129,6 @@ def get(url: str, method: str = "GET", body: Optional[bytes] = None) -> Answer:
         connection.request(method, "/" + "/".join(path), body)
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
-
-
-def overlap(invocation: Callable[..., object], clock: FakeClock) -> None:
-    """Run ``invocation(name, may_end)`` twice on one event loop.
-
-    ``long`` takes seven seconds; ``short`` starts a second later and takes two.
-    """
-
-    async def both() -> None:
-        long_may_end, short_may_end = asyncio.Event(), asyncio.Event()
-        long = asyncio.ensure_future(invocation("long", long_may_end))
-        await asyncio.sleep(0)
-        clock.now += 1
-        short = asyncio.ensure_future(invocation("short", short_may_end))
-        await asyncio.sleep(0)
-        clock.now += 2
-        short_may_end.set()
-        await short
-        clock.now += 4
-        long_may_end.set()
-        await long
-
-    asyncio.run(both())
 
 
 def at_once(*calls: Callable[[], None]) -> None:
@@ -281,19 +162,12 @@ def at_once(*calls: Callable[[], None]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def timer(monkeypatch: pytest.MonkeyPatch) -> None:
+def extension(monkeypatch: pytest.MonkeyPatch) -> None:
     """A TimerExtension as it is after import, outside any worker, for each test."""
     monkeypatch.delenv(APP_SETTING, raising=False)
     monkeypatch.delenv(WORKER_RUNTIME, raising=False)
     TimerExtension.init()
     TimerExtension.configure()
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    fake = FakeClock()
-    monkeypatch.setattr(python_worker_extension_timer, "perf_counter", fake)
-    return fake
 
 
 @pytest.fixture
@@ -323,14 +197,59 @@ def extensions() -> Iterator[None]:
         registered[:] = kept
 
 
+class Call(NamedTuple):
+    """A call of a hook, and what the hook was given."""
+
+    hook: str
+    function_name: str
+    context: object
+    func_args: Optional[Dict[str, object]]
+    func_ret: object = None
+
+
+class Recorded(List[Call]):
+    """The calls of the hooks of one extension, in order."""
+
+    def invocations(self) -> List[str]:
+        """The functions of the invocations that ended; each has had one pair of hooks."""
+        begun = {}
+        ended = []
+        for call in self:
+            if call.hook == "pre":
+                assert call.context.invocation_id not in begun
+                begun[call.context.invocation_id] = call
+            else:
+                pre = begun.pop(call.context.invocation_id)
+                assert pre.context is call.context and pre.func_args is call.func_args
+                assert pre.function_name == call.function_name
+                ended.append(call.function_name)
+        assert not begun
+        return ended
+
+
+def recording_extension() -> type:
+    """An extension that records what its hooks are given, as ``calls``."""
+
+    class Recording(TimerExtension):
+        calls = Recorded()
+
+        @classmethod
+        def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
+            cls.calls.append(Call("pre", context.function_name, context, func_args))
+
+        @classmethod
+        def post_invocation_app_level(
+            cls, logger, context, func_args=None, func_ret=None, *args, **kwargs
+        ):
+            cls.calls.append(Call("post", context.function_name, context, func_args, func_ret))
+
+    return Recording
+
+
 @pytest.fixture
-def other_extension(extensions: None) -> ModuleType:
-    """An extension that somebody made out of this one: the same module under another name."""
-    file = python_worker_extension_timer.__file__
-    spec = importlib.util.spec_from_file_location("other_extension", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def recording(extensions: None) -> type:
+    """An extension whose hooks record what they are given: it stands in for the one under test."""
+    return recording_extension()
 
 
 @pytest.fixture
@@ -433,21 +352,20 @@ def make_app(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def make_v1_function(tmp_path: Path) -> Callable[..., Callable[..., object]]:
-    """Write a function of a v1 app, and import its ``main`` as the worker does."""
+def make_v1_function(tmp_path: Path) -> Callable[..., ModuleType]:
+    """Write a function of a v1 app, and import its module as the worker does."""
 
     def write(
-        name: str, source: str = "@TimerExtension.timed\ndef main(req): ..."
-    ) -> Callable[..., object]:
+        name: str, source: str = "def main(req): ...", definition: str = '{"bindings": []}'
+    ) -> ModuleType:
         file = tmp_path / name / "__init__.py"
         file.parent.mkdir()
-        file.with_name("function.json").write_text('{"bindings": []}', encoding="utf-8")
-        imports = f"from {TimerExtension.__module__} import TimerExtension\n"
-        file.write_text(imports + source, encoding="utf-8")
+        file.with_name("function.json").write_text(definition, encoding="utf-8")
+        file.write_text(source, encoding="utf-8")
         spec = importlib.util.spec_from_file_location(f"__app__.{name}", str(file))
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return module.main
+        return module
 
     return write
 
@@ -491,3 +409,146 @@ def copy_project(folder: Path) -> Path:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project."""
     return copy_project(tmp_path_factory.mktemp("copy") / "project")
+
+
+# What follows is of the timer, and goes with its tests.
+
+
+class FakeLogger:
+    """The least that the hooks ask of a logger."""
+
+    def __init__(self) -> None:
+        self.messages: List[str] = []
+
+    def info(self, message: str) -> None:
+        self.messages.append(message)
+
+
+class FullDisk:
+    """A logger that fails."""
+
+    def info(self, message: str) -> None:
+        raise OSError("No space left on device")
+
+
+class FakeStarletteResponse:
+    """What functions return with HTTP streams: no body to set, headers as Starlette has them.
+
+    https://www.starlette.io/responses/
+    """
+
+    class Headers:
+        """Several entries of a name can be there; one is set in place of them all."""
+
+        def __init__(self, headers: List[Tuple[str, str]]) -> None:
+            self.list = [(name.lower(), value) for name, value in headers]
+
+        def items(self) -> List[Tuple[str, str]]:
+            return list(self.list)
+
+        def __setitem__(self, name: str, value: str) -> None:
+            name = name.lower()
+            self.list = [header for header in self.list if header[0] != name] + [(name, value)]
+
+    def __init__(self, headers: Sequence[Tuple[str, str]] = (), body: object = b"hello") -> None:
+        self.headers = self.Headers([("content-length", "5"), *headers])
+        self.body = body
+
+
+class FakeClock:
+    """Stands at ``now`` seconds until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def start(context: object, logger: Optional[object] = None, timer: type = TimerExtension) -> None:
+    """Call the pre hook as the worker does."""
+    timer.pre_invocation_app_level(logger or FakeLogger(), context, {})
+
+
+def finish(
+    context: object,
+    func_ret: object = None,
+    logger: Optional[object] = None,
+    timer: type = TimerExtension,
+) -> None:
+    """Call the post hook as the worker does."""
+    timer.post_invocation_app_level(logger or FakeLogger(), context, {}, func_ret)
+
+
+def invoke(
+    func_ret: object = None,
+    *,
+    function_name: str = "HttpTrigger",
+    clock: Optional[FakeClock] = None,
+    seconds: float = 0,
+    timers: Sequence[type] = (TimerExtension,),
+) -> List[str]:
+    """One whole invocation that takes so long and returns ``func_ret``; the lines that it logs."""
+    context, logger = FakeContext(function_name), FakeLogger()
+    for timer in timers:
+        start(context, logger, timer)
+    if clock:
+        clock.now += seconds
+    for timer in timers:
+        finish(context, func_ret, logger, timer)
+    return logger.messages
+
+
+def names(messages: List[str]) -> List[str]:
+    """The functions whose time is logged, after a check that their lines come in pairs."""
+    lines = "\n".join(messages)
+    started = re.findall(r"^Recording start time of (.*)$", lines, re.MULTILINE)
+    ended = re.findall(r"^Time taken to execute (.*) is \S+ sec$", lines, re.MULTILINE)
+    assert sorted(started) == sorted(ended)
+    assert len(messages) == 2 * len(ended)
+    return ended
+
+
+def elapsed(text: str) -> str:
+    """The elapsed time, in seconds, that a log line or a body ends with."""
+    return re.search(r"(?: is |TimeElapsed: )(\S+) sec\)?$", text).group(1)
+
+
+def overlap(invocation: Callable[..., object], clock: FakeClock) -> None:
+    """Run ``invocation(name, may_end)`` twice on one event loop.
+
+    ``long`` takes seven seconds; ``short`` starts a second later and takes two.
+    """
+
+    async def both() -> None:
+        long_may_end, short_may_end = asyncio.Event(), asyncio.Event()
+        long = asyncio.ensure_future(invocation("long", long_may_end))
+        await asyncio.sleep(0)
+        clock.now += 1
+        short = asyncio.ensure_future(invocation("short", short_may_end))
+        await asyncio.sleep(0)
+        clock.now += 2
+        short_may_end.set()
+        await short
+        clock.now += 4
+        long_may_end.set()
+        await long
+
+    asyncio.run(both())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    fake = FakeClock()
+    monkeypatch.setattr(python_worker_extension_timer, "perf_counter", fake)
+    return fake
+
+
+@pytest.fixture
+def other_extension(extensions: None) -> ModuleType:
+    """An extension that somebody made out of this one: the same module under another name."""
+    file = python_worker_extension_timer.__file__
+    spec = importlib.util.spec_from_file_location("other_extension", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,4 +1,4 @@
-"""configure(app=app): the whole app is timed where the worker calls no hooks, too."""
+"""configure(app=app) calls the hooks of any extension where no worker does, around a whole app."""
 
 import asyncio
 import functools
@@ -15,15 +15,14 @@ from conftest import (
     APP_SETTING,
     WORKER_RUNTIME,
     FakeContext,
-    FakeLogger,
     at_once,
     call,
     durable_entity,
     durable_orchestrator,
     get,
-    names,
     needs_v2,
     passes_on,
+    recording_extension,
     take_in,
 )
 from python_worker_extension_timer import TimerExtension
@@ -32,18 +31,8 @@ pytestmark = needs_v2
 
 
 @pytest.fixture(autouse=True)
-def no_hooks(timer, python):
+def no_hooks(extension, python):
     python(3, 13)
-
-
-@pytest.fixture
-def hooks_run(no_hooks, hooks_on):
-    """For a test that is about a worker that calls the hooks."""
-
-
-@pytest.fixture
-def logger():
-    return FakeLogger()
 
 
 @pytest.fixture
@@ -52,11 +41,11 @@ def app():
 
 
 @pytest.fixture
-def hand_over(app, logger):
+def hand_over(app, recording):
     """Hand the app over; its functions by name, as the worker then takes them in."""
 
-    def configure_and_take_in(**options):
-        TimerExtension.configure(app=app, logger=logger, **options)
+    def configure_and_take_in():
+        recording.configure(app=app)
         return take_in(app)
 
     return configure_and_take_in
@@ -88,100 +77,79 @@ sync_and_async = pytest.mark.parametrize("function", [hello, hello_async], ids=[
 
 
 @sync_and_async
-def test_each_invocation_logs_one_pair_of_lines(function, app, hand_over, logger):
+def test_each_invocation_has_its_hooks(function, app, hand_over, recording):
     app.route(route="hello")(function)
     functions = hand_over()
 
     for _ in range(3):
         assert call(functions[function.__name__], req=None).get_body() == b"hello"
 
-    assert names(logger.messages) == [function.__name__] * 3
+    assert recording.calls.invocations() == [function.__name__] * 3
 
 
-@sync_and_async
-def test_the_body_and_the_header_are_as_configured(function, app, hand_over, clock):
-    app.route(route="hello")(function)
-    functions = hand_over(append_to_http_response=True, server_timing_header=True)
-
-    response = call(functions[function.__name__], req=None)
-
-    assert response.get_body() == b"hello (TimeElapsed: 0.0 sec)"
-    assert response.headers["Server-Timing"] == f"{function.__name__};dur=0.000"
-
-
-def test_without_a_configured_logger_the_lines_are_user_logs_of_the_package(app, caplog):
-    caplog.set_level("INFO")
-    app.route(route="hello")(hello)
-    TimerExtension.configure(app=app)
-
-    take_in(app)["hello"](req=None)
-
-    loggers = [record.name for record in caplog.records if record.name != "root"]
-    assert loggers == ["python_worker_extension_timer"] * 2
-
-
-def test_functions_declared_after_the_app_is_handed_over_are_timed_too(app, logger):
-    TimerExtension.configure(app=app, logger=logger)
+def test_functions_declared_after_the_app_is_handed_over_are_taken_too(app, recording):
+    recording.configure(app=app)
     app.route(route="hello")(hello)
 
     take_in(app)["hello"](req=None)
 
-    assert names(logger.messages) == ["hello"]
+    assert recording.calls.invocations() == ["hello"]
 
 
-def test_a_function_goes_by_its_registered_name(app, hand_over, logger):
+def test_a_function_goes_by_its_registered_name(app, hand_over, recording):
     app.function_name("Nice")(app.route(route="hello")(hello))
 
     hand_over()["Nice"](req=None)
 
-    assert names(logger.messages) == ["Nice"]
+    assert recording.calls.invocations() == ["Nice"]
 
 
-def test_the_registered_name_is_known_without_a_look_at_the_arguments(app, hand_over, logger):
+@pytest.mark.parametrize("context", [FakeContext("Nice"), "an orchestration's, say", None])
+def test_it_does_so_where_it_takes_context_too(context, app, hand_over, recording):
     app.function_name("Nice")(app.route(route="hello")(with_context))
 
-    hand_over()["Nice"](req=None, context=FakeContext("another"))
+    hand_over()["Nice"](req=None, context=context)
 
-    assert names(logger.messages) == ["Nice"]
+    assert recording.calls.invocations() == ["Nice"]
 
 
-def test_a_function_of_a_blueprint_is_timed(app, hand_over, logger):
+def test_a_function_of_a_blueprint_is_taken(app, hand_over, recording):
     blueprint = func.Blueprint()
     blueprint.function_name("Nice")(blueprint.route(route="hello")(hello))
     app.register_functions(blueprint)
 
     hand_over()["Nice"](req=None)
 
-    assert names(logger.messages) == ["Nice"]
+    assert recording.calls.invocations() == ["Nice"]
 
 
 @sync_and_async
-def test_a_decorated_function_logs_one_pair_under_its_registered_name(
-    function, app, hand_over, logger
+def test_a_decorated_function_is_one_invocation_under_its_registered_name(
+    function, app, hand_over, recording
 ):
-    app.function_name("Nice")(app.route(route="hello")(TimerExtension.timed(function)))
+    app.function_name("Nice")(app.route(route="hello")(recording.timed(function)))
 
     call(hand_over()["Nice"], req=None)
 
-    assert names(logger.messages) == ["Nice"]
+    assert recording.calls.invocations() == ["Nice"]
 
 
-def test_a_decorated_function_below_another_decorator_logs_one_pair_too(app, hand_over, logger):
-    app.function_name("Nice")(app.route(route="hello")(passes_on(TimerExtension.timed(hello))))
+def test_a_decorated_function_below_another_decorator_is_one_too(app, hand_over, recording):
+    app.function_name("Nice")(app.route(route="hello")(passes_on(recording.timed(hello))))
 
     hand_over()["Nice"](req=None)
 
-    assert names(logger.messages) == ["Nice"]
+    assert recording.calls.invocations() == ["Nice"]
 
 
 @sync_and_async
-def test_an_app_that_is_handed_over_twice_logs_one_pair(function, app, hand_over, logger):
+def test_an_app_that_is_handed_over_twice_has_one_pair(function, app, hand_over, recording):
     app.route(route="hello")(function)
-    TimerExtension.configure(app=app)
+    recording.configure(app=app)
 
     call(hand_over()[function.__name__], req=None)
 
-    assert names(logger.messages) == [function.__name__]
+    assert recording.calls.invocations() == [function.__name__]
 
 
 def counts_to_three(context):
@@ -200,40 +168,28 @@ def counts_to_three(context):
     ],
     ids=["first", "second", "last"],
 )
-def test_each_episode_of_an_orchestrator_logs_one_pair(done, answer, app, hand_over, logger):
+def test_each_episode_of_an_orchestrator_has_its_hooks(done, answer, app, hand_over, recording):
     trigger = app.generic_trigger(arg_name="context", type="orchestrationTrigger")
     trigger(durable_orchestrator(counts_to_three))
 
     said = hand_over()["counts_to_three"](context=json.dumps(done))
 
     assert json.loads(said) == answer
-    assert names(logger.messages) == ["counts_to_three"]
+    assert recording.calls[1].func_ret == said
+    assert recording.calls.invocations() == ["counts_to_three"]
 
 
-def test_the_time_of_an_orchestrator_is_that_of_the_episode(app, hand_over, logger, clock):
-    def works(context):
-        clock.now += 0.25
-        yield "a task"
-
-    trigger = app.generic_trigger(arg_name="context", type="orchestrationTrigger")
-    trigger(durable_orchestrator(works))
-
-    hand_over()["works"](context="[]")
-
-    assert logger.messages[1] == "Time taken to execute works is 0.25 sec"
-
-
-@pytest.mark.parametrize("decorate", [lambda function: function, TimerExtension.timed])
-def test_the_time_of_an_entity_is_that_of_its_batch(decorate, app, hand_over, logger, clock):
+@pytest.mark.parametrize("is_decorated", [False, True])
+def test_each_batch_of_an_entity_has_its_hooks(is_decorated, app, hand_over, recording):
     def counter(operation):
-        clock.now += 1
         return operation
 
     trigger = app.generic_trigger(arg_name="context", type="entityTrigger")
-    trigger(durable_entity(decorate(counter)))
+    trigger(durable_entity(recording.timed(counter) if is_decorated else counter))
 
     assert hand_over()["counter"](context="[1, 2, 3]") == "[1, 2, 3]"
-    assert logger.messages[1:] == ["Time taken to execute counter is 3.0 sec"]
+    assert recording.calls.invocations() == ["counter"]
+    assert recording.calls[1].func_ret == "[1, 2, 3]"
 
 
 def greet_in_wsgi(environ, start_response):
@@ -250,43 +206,44 @@ async def greet_in_asgi(scope, receive, send):
 
 
 @pytest.mark.parametrize("kind, greet", [("Wsgi", greet_in_wsgi), ("Asgi", greet_in_asgi)])
-def test_the_app_of_a_web_framework_is_one_function(kind, greet, logger):
+def test_the_app_of_a_web_framework_is_one_function(kind, greet, recording):
     app = getattr(func, f"{kind}FunctionApp")(greet)
-    TimerExtension.configure(app=app, logger=logger, append_to_http_response=True)
+    recording.configure(app=app)
 
     functions = list(local_host.functions_of(app))
     with local_host.LocalHost(functions, prefix="") as host:
         answer = get(host.url + "/any/path")
 
     app.startup_task_done = False  # or the SDK tells it of its end on a loop that is closed by then
-    assert answer.body.startswith(b"hello (TimeElapsed: ")
-    assert names(logger.messages) == ["http_app_func"]
+    assert answer.body == b"hello"
+    assert recording.calls.invocations() == ["http_app_func"]
 
 
 @sync_and_async
-def test_it_is_timed_over_http(function, app, serve):
+def test_its_hooks_are_called_over_http(function, app, recording, serve):
     app.route(route="hello")(function)
-    TimerExtension.configure(app=app, append_to_http_response=True)
+    recording.configure(app=app)
 
     answer = get(serve(*local_host.functions_of(app)) + "/api/hello")
 
-    assert answer.body.startswith(b"hello (TimeElapsed: ")
+    assert answer.body == b"hello"
+    assert recording.calls.invocations() == [function.__name__]
 
 
 @pytest.mark.parametrize(
     "function", [hello, hello_async, with_context, Greeter().greet, Greeter().greet_async]
 )
-def test_the_worker_takes_each_for_the_function_itself(function, app, hand_over, logger):
+def test_the_worker_takes_each_for_the_function_itself(function, app, hand_over, recording):
     app.route(route="hello")(function)
 
-    timed = hand_over()[function.__name__]
+    hooked = hand_over()[function.__name__]
 
-    assert timed is not function
-    assert inspect.signature(timed) == inspect.signature(function)
-    assert typing.get_type_hints(timed) == typing.get_type_hints(function)
-    assert inspect.iscoroutinefunction(timed) == inspect.iscoroutinefunction(function)
-    assert inspect.getfile(timed) == inspect.getfile(function) == __file__
-    assert timed.__name__ == function.__name__
+    assert hooked is not function
+    assert inspect.signature(hooked) == inspect.signature(function)
+    assert typing.get_type_hints(hooked) == typing.get_type_hints(function)
+    assert inspect.iscoroutinefunction(hooked) == inspect.iscoroutinefunction(function)
+    assert inspect.getfile(hooked) == inspect.getfile(function) == __file__
+    assert hooked.__name__ == function.__name__
 
 
 def test_type_hints_that_the_durable_sdk_replaced_stay_so(app, hand_over):
@@ -325,7 +282,7 @@ def test_what_a_function_returns_comes_through_as_it_is(app, hand_over):
     assert hand_over()["<lambda>"](req=None) is result
 
 
-def test_an_output_binding_is_set_by_the_function_alone(app, hand_over, logger):
+def test_an_output_binding_is_set_by_the_function_alone(app, hand_over, recording):
     class Out:
         def set(self, value):
             self.value = value
@@ -335,15 +292,15 @@ def test_an_output_binding_is_set_by_the_function_alone(app, hand_over, logger):
         message.set("set")
 
     message = Out()
-    hand_over(append_to_http_response=True)["sets"](req=None, message=message)
+    hand_over()["sets"](req=None, message=message)
 
     assert vars(message) == {"value": "set"}
-    assert names(logger.messages) == ["sets"]
+    assert recording.calls.invocations() == ["sets"]
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), StopIteration(), KeyboardInterrupt()])
-def test_the_functions_own_exception_comes_through_and_its_time_is_logged(
-    error, app, hand_over, logger
+def test_the_functions_own_exception_comes_through_after_the_post_hook(
+    error, app, hand_over, recording
 ):
     @app.route(route="fails")
     def fails(req):
@@ -354,46 +311,46 @@ def test_the_functions_own_exception_comes_through_and_its_time_is_logged(
 
     assert caught.value is error
     assert (error.__cause__, error.__context__) == (None, None)
-    assert names(logger.messages) == ["fails"]
+    assert recording.calls.invocations() == ["fails"]
 
 
-def test_a_cancelled_invocation_stays_cancelled(app, hand_over, logger):
+def test_a_cancelled_invocation_stays_cancelled(app, hand_over, recording):
     @app.route(route="sleeps")
     async def sleeps(req):
         await asyncio.sleep(60)
 
-    timed = hand_over()["sleeps"]
+    hooked = hand_over()["sleeps"]
 
     async def cancel():
-        task = asyncio.ensure_future(timed(req=None))
+        task = asyncio.ensure_future(hooked(req=None))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
         return task.cancelled()
 
     assert asyncio.run(cancel())
-    assert names(logger.messages) == ["sleeps"]
+    assert recording.calls.invocations() == ["sleeps"]
 
 
-def test_invocations_on_sixteen_threads_each_log_their_pair(app, hand_over, logger):
+def test_invocations_on_sixteen_threads_each_have_their_hooks(app, hand_over, recording):
     app.route(route="hello")(hello)
-    timed = hand_over()["hello"]
+    hooked = hand_over()["hello"]
 
-    at_once(*[lambda: [timed(req=None) for _ in range(100)]] * 16)
+    at_once(*[lambda: [hooked(req=None) for _ in range(100)]] * 16)
 
-    assert names(logger.messages) == ["hello"] * 1600
+    assert recording.calls.invocations() == ["hello"] * 1600
 
 
-def test_invocations_on_one_event_loop_each_log_their_pair(app, hand_over, logger):
+def test_invocations_on_one_event_loop_each_have_their_hooks(app, hand_over, recording):
     app.route(route="hello")(hello_async)
-    timed = hand_over()["hello_async"]
+    hooked = hand_over()["hello_async"]
 
     async def overlapping():
-        await asyncio.gather(*[timed(req=None) for _ in range(100)])
+        await asyncio.gather(*[hooked(req=None) for _ in range(100)])
 
     asyncio.run(overlapping())
 
-    assert names(logger.messages) == ["hello_async"] * 100
+    assert recording.calls.invocations() == ["hello_async"] * 100
 
 
 def test_the_functions_are_not_taken_from_the_app_before_the_worker_does(monkeypatch):
@@ -422,7 +379,7 @@ def test_functions_that_the_sdk_refuses_are_refused_as_without_it(app, hand_over
         hand_over()
 
 
-def test_a_function_that_cannot_be_timed_does_not_fail_the_indexing(logger, capsys):
+def test_a_function_that_cannot_be_taken_does_not_fail_the_indexing(recording, capsys):
     class Odd:
         def get_user_function(self):
             return hello
@@ -436,56 +393,66 @@ def test_a_function_that_cannot_be_timed_does_not_fail_the_indexing(logger, caps
 
     app = App()
     app.route(route="hello")(hello)
-    TimerExtension.configure(app=app, logger=logger)
+    recording.configure(app=app)
 
     odd, function = app.get_functions()
     function.get_user_function()(req=None)
 
     assert odd.get_user_function() is hello
-    assert names(logger.messages) == ["hello"]
+    assert recording.calls.invocations() == ["hello"]
     assert "RuntimeError: no name yet" in capsys.readouterr().err
 
 
-def test_a_later_configure_that_names_no_app_ends_it(app, hand_over, logger):
+def test_a_later_configure_that_names_no_app_ends_it(app, hand_over, recording):
     app.route(route="hello")(hello)
-    timed = hand_over()["hello"]
+    hooked = hand_over()["hello"]
 
-    TimerExtension.configure(logger=logger)
-    timed(req=None)
+    recording.configure()
 
-    assert TimerExtension.app is None
-    assert logger.messages == []
+    assert hooked(req=None).get_body() == b"hello"
+    assert recording.app is None
+    assert recording.calls == []
 
 
-def test_a_configure_between_handing_over_and_indexing_ends_it_too(app, logger):
+def test_a_configure_between_handing_over_and_indexing_ends_it_too(app, recording):
     app.route(route="hello")(hello)
-    TimerExtension.configure(app=app)
+    recording.configure(app=app)
 
-    TimerExtension.configure(logger=logger)
+    recording.configure()
     take_in(app)["hello"](req=None)
 
-    assert logger.messages == []
+    assert recording.calls == []
 
 
-def test_the_functions_are_timed_again_once_the_app_is_handed_over_again(app, hand_over, logger):
+def test_the_hooks_are_called_again_once_the_app_is_handed_over_again(app, hand_over, recording):
     app.route(route="hello")(hello)
-    timed = hand_over()["hello"]
-    TimerExtension.configure()
+    hooked = hand_over()["hello"]
+    recording.configure()
 
-    TimerExtension.configure(app=app, logger=logger)
-    timed(req=None)
+    recording.configure(app=app)
+    hooked(req=None)
 
-    assert names(logger.messages) == ["hello"]
+    assert recording.calls.invocations() == ["hello"]
 
 
-def test_another_app_that_is_handed_over_takes_the_place_of_the_first(app, hand_over, logger):
+def test_another_app_that_is_handed_over_takes_the_place_of_the_first(app, hand_over, recording):
     app.route(route="hello")(hello)
-    timed = hand_over()["hello"]
+    hooked = hand_over()["hello"]
 
-    TimerExtension.configure(app=func.FunctionApp(), logger=logger)
-    timed(req=None)
+    recording.configure(app=func.FunctionApp())
+    hooked(req=None)
 
-    assert logger.messages == []
+    assert recording.calls == []
+
+
+def test_an_app_is_handed_over_also_where_an_unknown_option_is_an_error(app, recording):
+    app.route(route="hello")(hello)
+
+    with pytest.raises(UserWarning, match="misspelt"):  # the tests make every warning one
+        recording.configure(app=app, misspelt=True)
+    take_in(app)["hello"](req=None)
+
+    assert recording.calls.invocations() == ["hello"]
 
 
 @pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 11), (3, 12)])
@@ -504,8 +471,8 @@ def test_where_the_worker_calls_the_hooks_the_app_stays_untouched(
 
 
 @pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 11), (3, 12)])
-def test_where_the_setting_is_off_the_app_is_timed_on_every_python(
-    version, app, hand_over, logger, python, monkeypatch
+def test_where_the_setting_is_off_the_hooks_are_called_on_every_python(
+    version, app, hand_over, recording, python, monkeypatch
 ):
     python(*version)
     monkeypatch.setenv(WORKER_RUNTIME, "python")
@@ -514,57 +481,56 @@ def test_where_the_setting_is_off_the_app_is_timed_on_every_python(
 
     hand_over()["hello"](req=None)
 
-    assert names(logger.messages) == ["hello"]
+    assert recording.calls.invocations() == ["hello"]
 
 
-def make_mixed_app(clock):
-    """An app with functions of every kind, each of which takes a time of its own."""
+def make_mixed_app(extension):
+    """An app with functions of every kind."""
     app, blueprint = func.FunctionApp(), func.Blueprint()
     trigger = functools.partial(app.generic_trigger, arg_name="context")
 
     class Worker:
-        def takes_six_seconds(self, req):
-            clock.now += 6
+        def method(self, req):
+            return "of a method"
 
     @app.route(route="one")
-    def takes_one_second(req):
-        clock.now += 1
+    def plain(req):
+        return "plain"
 
     @app.route(route="two")
-    async def takes_two_seconds(req):
-        clock.now += 2
+    async def asynchronous(req):
+        return "asynchronous"
 
     @app.function_name("Nice")
     @app.route(route="three")
-    def takes_three_seconds(req):
-        clock.now += 3
+    def named(req):
+        return "named"
 
     @blueprint.function_name("OfBlueprint")
     @blueprint.route(route="four")
-    async def takes_four_seconds(req):
-        clock.now += 4
+    async def of_blueprint(req):
+        return "of a blueprint"
 
     @app.function_name("Decorated")
     @app.route(route="five")
-    @TimerExtension.timed
-    def takes_five_seconds(req):
-        clock.now += 5
+    @extension.timed
+    def decorated(req):
+        return "decorated"
 
-    app.route(route="six")(Worker().takes_six_seconds)
+    app.route(route="six")(Worker().method)
 
     @app.schedule(schedule="0 0 * * * *", arg_name="req")
-    def ticks_seven_seconds(req):
-        clock.now += 7
+    def ticks(req):
+        pass
 
-    def orchestrates_eight_seconds(context):
-        clock.now += 8
+    def orchestrates(context):
         yield "a task"
 
-    def counts_three_times_three_seconds(operation):
-        clock.now += 3
+    def counts(operation):
+        return operation
 
-    trigger(type="orchestrationTrigger")(durable_orchestrator(orchestrates_eight_seconds))
-    trigger(type="entityTrigger")(durable_entity(counts_three_times_three_seconds))
+    trigger(type="orchestrationTrigger")(durable_orchestrator(orchestrates))
+    trigger(type="entityTrigger")(durable_entity(counts))
     app.register_functions(blueprint)
     return app
 
@@ -581,33 +547,44 @@ def run_each_function(app):
             local_host.invoke_sync(served, context, args)
 
 
-def test_a_mixed_app_logs_the_same_names_and_times_as_where_hooks_run(clock, python, monkeypatch):
-    without_hooks, by_hooks = FakeLogger(), FakeLogger()
-    app = make_mixed_app(clock)
-    TimerExtension.configure(app=app, logger=without_hooks)
+def test_the_hooks_get_the_same_of_a_mixed_app_as_where_the_worker_calls_them(
+    extensions, python, monkeypatch
+):
+    without_worker, by_worker = recording_extension(), recording_extension()
+    app = make_mixed_app(without_worker)
+    without_worker.configure(app=app)
     run_each_function(app)
+    recorded = without_worker.calls[:]
 
     python(3, 11)
     monkeypatch.setenv(APP_SETTING, "1")
-    TimerExtension.configure(logger=by_hooks)
-    run_each_function(make_mixed_app(clock))
+    run_each_function(make_mixed_app(by_worker))
 
-    assert without_hooks.messages == by_hooks.messages
-    assert len(without_hooks.messages) == 2 * 9
-    assert "Time taken to execute Decorated is 5.0 sec" in without_hooks.messages
+    assert len(by_worker.calls.invocations()) == 9
+    assert len(recorded) == len(by_worker.calls)
+    for own, workers in zip(recorded, by_worker.calls):
+        assert own._replace(context=None) == workers._replace(context=None)
 
 
-def test_a_subclass_beside_it_times_the_same_app_too(app, hand_over, logger, extensions):
-    class MyTimer(TimerExtension):
-        pass
+def test_the_hooks_of_a_subclass_are_called_beside_those_of_its_base(app, hand_over, recording):
+    class Beside(recording):
+        calls = type(recording.calls)()
 
     app.route(route="hello")(hello)
-    own = FakeLogger()
-    MyTimer.configure(app=app, logger=own)
+    Beside.configure(app=app)
 
     hand_over()["hello"](req=None)
 
-    assert names(own.messages) == names(logger.messages) == ["hello"]
+    assert Beside.calls.invocations() == recording.calls.invocations() == ["hello"]
+
+
+def test_a_subclass_has_no_app_until_it_is_configured_itself(app, recording):
+    recording.configure(app=app)
+
+    class Beside(recording):
+        pass
+
+    assert Beside.app is None
 
 
 @pytest.mark.parametrize("version", [(3, 11), (3, 13)])
@@ -632,18 +609,18 @@ def test_what_is_no_function_app_raises_a_type_error_that_says_what_to_hand_over
         match=r"^app must be a function app, such as azure.functions.FunctionApp\(\), not .*"
         f"{said}.*: hand over the app that a blueprint is registered with$",
     ):
-        TimerExtension.configure(app=make(), append_to_http_response=True)
+        TimerExtension.configure(app=make())
 
-    assert TimerExtension.append_to_http_response is False
+    assert TimerExtension.app is None
 
 
 @pytest.mark.skipif(
     not hasattr(getattr(func, "FunctionApp", None), "mcp_tool"),
     reason="this azure-functions knows no MCP tools",
 )
-def test_the_properties_of_an_mcp_tool_are_its_own_parameters(app, hand_over, logger):
+def test_the_properties_of_an_mcp_tool_are_its_own_parameters(app, hand_over, recording):
     @app.mcp_tool()
-    @TimerExtension.timed
+    @recording.timed
     def add(a: int, b: int) -> str:
         """Adds."""
         return str(a + b)

@@ -53,9 +53,7 @@ def where(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
 
 @needs_v2
 def test_functions_with_route_parameters_or_without_get_are_listed_and_not_called(make_app):
-    result = run_host(
-        make_app(
-            """
+    result = run_host(make_app("""
 import azure.functions as func
 app = func.FunctionApp()
 
@@ -70,9 +68,7 @@ async def post(req: func.HttpRequest) -> func.HttpResponse:
 @app.timer_trigger(schedule="0 0 * * * *", arg_name="timer")
 def tick(timer: func.TimerRequest) -> None:
     raise SystemError("called")
-"""
-        )
-    )
+"""))
 
     assert "/api/items/{id}\n" in result.stdout
     assert "post: [POST]" in result.stdout
@@ -83,18 +79,14 @@ def tick(timer: func.TimerRequest) -> None:
 
 @needs_v2
 def test_a_function_that_raises_is_shown_with_its_traceback_and_the_host_goes_on(make_app):
-    result = run_host(
-        make_app(
-            """
+    result = run_host(make_app("""
 import azure.functions as func
 app = func.FunctionApp()
 
 @app.route(route="fails")
 def fails(req: func.HttpRequest) -> func.HttpResponse:
     raise ValueError("mine")
-"""
-        )
-    )
+"""))
 
     assert "ERROR local_host: fails failed: mine" in result.stdout
     assert "HTTP/1.1 500 Internal Server Error" in result.stdout
@@ -103,9 +95,7 @@ def fails(req: func.HttpRequest) -> func.HttpResponse:
 
 @needs_v2
 def test_methods_are_listed_where_the_function_declares_them_as_func_start_does(make_app):
-    result = run_host(
-        make_app(
-            """
+    result = run_host(make_app("""
 import azure.functions as func
 app = func.FunctionApp()
 
@@ -116,9 +106,7 @@ def any_method(req: func.HttpRequest) -> str:
 @app.route(route="some", methods=["GET", "POST"])
 def some_methods(req: func.HttpRequest) -> str:
     return "some"
-"""
-        )
-    )
+"""))
 
     assert "    any_method: http://localhost:" in result.stdout
     assert "    some_methods: [GET,POST] http://localhost:" in result.stdout

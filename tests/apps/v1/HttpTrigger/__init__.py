@@ -2,8 +2,6 @@ import azure.functions as func
 
 from python_worker_extension_timer import TimerExtension
 
-TimerExtension.configure(append_to_http_response=True)
-
 
 @TimerExtension.timed
 def main(req: func.HttpRequest) -> func.HttpResponse:
@@ -22,3 +20,6 @@ def main(req: func.HttpRequest) -> func.HttpResponse:
         "This HTTP triggered function executed successfully. Pass a name in the query string "
         "or in the request body for a personalized response."
     )
+
+
+TimerExtension.configure(append_to_http_response=True)

@@ -1,4 +1,4 @@
-"""configure() says, inside a worker that will not call the hooks, what to do about it."""
+"""configure() of any extension says, in a worker that will not call its hooks, what to do."""
 
 import itertools
 import warnings
@@ -90,19 +90,43 @@ def test_an_app_is_told_once_however_many_of_its_modules_call_configure(python, 
     assert (len(first), len(second)) == (1, 0)
 
 
-def test_the_options_are_set_all_the_same(python, monkeypatch):
+def test_an_app_whose_function_is_decorated_above_the_call_is_told_nothing(python, monkeypatch):
     python(3, 13)
-    monkeypatch.setenv(WORKER_RUNTIME, "python")
 
-    with pytest.warns(RuntimeWarning):
-        TimerExtension.configure(append_to_http_response=True)
+    @TimerExtension.timed
+    def main(req): ...
 
-    assert TimerExtension.append_to_http_response is True
+    assert configure_in(True, (3, 13), None, python, monkeypatch) == []
+
+
+def test_one_whose_function_another_extension_decorates_is_told(python, monkeypatch, recording):
+    python(3, 13)
+
+    @recording.timed
+    def main(req): ...
+
+    assert len(configure_in(True, (3, 13), None, python, monkeypatch)) == 1
+
+
+def test_one_whose_decorator_takes_no_function_is_told(python, monkeypatch):
+    python(3, 13)
+    with pytest.raises(TypeError):
+        TimerExtension.timed("main")
+
+    assert len(configure_in(True, (3, 13), None, python, monkeypatch)) == 1
+
+
+def test_an_unknown_option_is_named_at_the_callers_line_and_told_first(python, monkeypatch):
+    unknown, no_hooks = configure_in(True, (3, 13), None, python, monkeypatch, misspelt=True)
+
+    assert (unknown.category, no_hooks.category) == (UserWarning, RuntimeWarning)
+    assert "does not know misspelt" in str(unknown.message)
+    assert unknown.filename == __file__
 
 
 IN_EITHER_MODEL = (
     "hand over the app, TimerExtension.configure(app=app), or decorate v1 functions with "
-    "@TimerExtension.timed"
+    "@TimerExtension.timed, above this call"
 )
 
 

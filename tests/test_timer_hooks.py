@@ -1,4 +1,4 @@
-"""The hooks: what is logged, what is stored, and for how long."""
+"""The timer's hooks: what is logged, what is stored, and for how long."""
 
 import asyncio
 import io

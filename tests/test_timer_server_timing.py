@@ -1,4 +1,4 @@
-"""server_timing_header: the elapsed time where a browser's network panel shows it."""
+"""The timer's server_timing_header: the elapsed time where a browser's network panel shows it."""
 
 import gzip
 import types
@@ -12,7 +12,7 @@ from python_worker_extension_timer import TimerExtension
 
 
 @pytest.fixture(autouse=True)
-def server_timing_header(timer):
+def server_timing_header(extension):
     TimerExtension.configure(server_timing_header=True)
 
 

@@ -1,11 +1,9 @@
-"""Invocations that raise: the worker calls no post hook for them, so their starts stay behind."""
+"""The timer and invocations that raise: they get no post hook, so their starts stay behind."""
 
 import logging
 import threading
 import tracemalloc
 import types
-import uuid
-from typing import Callable
 
 import pytest
 from azure.functions import HttpResponse
@@ -14,16 +12,11 @@ from conftest import FakeContext, FakeLogger, at_once, elapsed, finish, get, sta
 from python_worker_extension_timer import TimerExtension
 
 
-def fail(count: int, make_context: Callable[..., object] = FakeContext) -> None:
+def fail(count: int) -> None:
     """As many invocations that raise: a pre hook, and a context that the worker lets go."""
     logger = types.SimpleNamespace(info=lambda message: None)
     for _ in range(count):
-        start(make_context(function_name="f", invocation_id=str(uuid.uuid4())), logger)
-
-
-weakly_referenced_or_not = pytest.mark.parametrize(
-    "make_context", [FakeContext, types.SimpleNamespace], ids=["weakly referenced", "not"]
-)
+        start(FakeContext("f"), logger)
 
 
 def test_a_million_of_them_leave_fewer_than_20_000_starts_and_the_running_one_has_its_own(clock):
@@ -38,11 +31,10 @@ def test_a_million_of_them_leave_fewer_than_20_000_starts_and_the_running_one_ha
     assert logger.messages == ["Time taken to execute HttpTrigger is 9.0 sec"]
 
 
-@weakly_referenced_or_not
-def test_fifty_thousand_of_them_hold_less_than_8_mib(make_context):
+def test_fifty_thousand_of_them_hold_less_than_8_mib():
     tracemalloc.start()
     try:
-        fail(50_000, make_context)
+        fail(50_000)
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -64,22 +56,16 @@ def test_no_invocation_that_still_runs_loses_its_start(clock):
     assert len(logger.messages) == 12_000
 
 
-@weakly_referenced_or_not
-def test_a_thousand_pending_invocations_whose_context_the_worker_dropped_keep_their_starts(
-    make_context,
-):
-    def context(number: int) -> object:
-        return make_context(function_name="f", invocation_id=str(number))
+def test_a_context_that_takes_no_weak_reference_has_its_start_until_its_post_hook():
+    fail(5000)
+    context, logger = types.SimpleNamespace(function_name="f", invocation_id="1"), FakeLogger()
 
-    fail(20_000)
-    for number in range(1000):
-        start(context(number))
-    fail(3000)
-    logger = FakeLogger()
-    for number in range(1000):
-        finish(context(number), logger=logger)
+    start(context)
+    fail(5000)
+    finish(context, logger=logger)
 
-    assert len(logger.messages) == 1000
+    assert len(logger.messages) == 1
+    assert "1" not in TimerExtension.start_timestamps
 
 
 def test_what_is_kept_for_an_invocation_goes_with_it():
@@ -100,22 +86,6 @@ def test_what_is_kept_for_an_invocation_goes_with_it():
         tracemalloc.stop()
 
     assert after - before < 2**15
-
-
-def test_starts_of_invocations_that_ended_do_not_take_the_place_of_pending_ones():
-    fail(4000)
-    pending = FakeContext(invocation_id="pending")
-    start(pending)
-    del pending
-    for _ in range(10_000):
-        context = FakeContext()
-        start(context)
-        finish(context)
-    logger = FakeLogger()
-
-    finish(FakeContext(invocation_id="pending"), logger=logger)
-
-    assert len(logger.messages) == 1
 
 
 def test_sixteen_threads_some_raising_never_lose_the_start_of_another():
@@ -139,7 +109,6 @@ def test_a_thousand_invocations_that_raise_over_http_leave_few_starts(
     serve, hooks_on, monkeypatch, caplog
 ):
     monkeypatch.setattr("python_worker_extension_timer._UNWATCHED_STARTS", 50)
-    monkeypatch.setattr("python_worker_extension_timer._GONE_STARTS_KEPT", 50)
     caplog.set_level(logging.CRITICAL)  # what caplog keeps holds the context
     running, done = threading.Event(), threading.Event()
 
