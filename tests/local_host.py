@@ -70,6 +70,8 @@ class HttpFunction(NamedTuple):
     methods: Tuple[str, ...] = ALL_METHODS
     parameter: str = "req"
     directory: str = ""
+    # Why it is listed but not called; nothing where it is served.
+    refusal: str = ""
 
 
 class Context:
@@ -243,6 +245,10 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         if function is None:
             self.answer(404)
             return
+        if function.refusal:
+            headers = [("Content-Type", "text/plain; charset=utf-8")]
+            self.answer(501, headers, function.refusal.encode())
+            return
         request = azure.functions.HttpRequest(
             method=self.command,
             url=f"{self.host.url}{self.path}",
@@ -305,7 +311,9 @@ def read_response(func_ret: object) -> Tuple[int, List[Tuple[str, str]], bytes]:
         raise TypeError(f"a function returned {type(func_ret).__name__}, not HttpResponse or str")
     headers = [(name, str(value)) for name, value in func_ret.headers.items()]
     if "content-type" not in {name.lower() for name, _ in headers}:
-        headers.append(("Content-Type", f"{func_ret.mimetype}; charset={func_ret.charset}"))
+        is_text = func_ret.mimetype.startswith("text/")
+        charset = f"; charset={func_ret.charset}" if is_text else ""
+        headers.append(("Content-Type", func_ret.mimetype + charset))
     return int(func_ret.status_code), headers, func_ret.get_body()
 
 
@@ -408,20 +416,22 @@ def load_v1(app: Path, definitions: Iterable[Path]) -> Iterable[HttpFunction]:
 
 
 def http_functions(
-    name: str, function: Callable[..., Any], bindings: Iterable[Dict[str, Any]], directory: Path
+    name: str, function: Callable[..., Any], bindings: List[Dict[str, Any]], directory: Path
 ) -> Iterable[HttpFunction]:
-    for binding in bindings:
-        if str(binding["type"]).lower() == "httptrigger":
-            yield HttpFunction(
-                name,
-                function,
-                route=binding.get("route") or name,
-                methods=tuple(
-                    str(method).upper() for method in binding.get("methods") or ALL_METHODS
-                ),
-                parameter=binding["name"],
-                directory=str(directory),
-            )
+    triggers = [b for b in bindings if str(b["type"]).lower() == "httptrigger"]
+    answers = [b for b in bindings if (b["type"], b.get("name")) == ("http", "$return")]
+    further = sorted({str(b["type"]) for b in bindings if b not in triggers + answers})
+    refusal = f"{name} is not served: the local host has no binding of type {', '.join(further)}."
+    for trigger in triggers:
+        yield HttpFunction(
+            name,
+            function,
+            route=trigger.get("route") or name,
+            methods=tuple(str(method).upper() for method in trigger.get("methods") or ALL_METHODS),
+            parameter=trigger["name"],
+            directory=str(directory),
+            refusal=refusal if further else "",
+        )
 
 
 def read_json(file: Path) -> Dict[str, Any]:
@@ -492,9 +502,11 @@ def main() -> int:
         for function in host.functions:
             declared = function.methods != ALL_METHODS
             methods = f"[{','.join(function.methods)}] " if declared else ""
-            print(f"    {function.name}: {methods}{host.url}{host.path(function)}")
+            url = f"{function.name}: {methods}{host.url}{host.path(function)}"
+            print(f"    {function.refusal or url}")
         for function in host.functions:
-            if "GET" in function.methods and "{" not in function.route:
+            is_called = "GET" in function.methods and "{" not in function.route
+            if is_called and not function.refusal:
                 show_answer(host, host.path(function))
         if not options.once:
             print("\nServing until Ctrl-C.")

@@ -106,6 +106,24 @@ def test_text_is_an_answer_and_none_is_an_error(serve):
     assert get(url + "/api/none").status == 500
 
 
+@pytest.mark.parametrize(
+    "mimetype, content_type",
+    [
+        ("text/plain", "text/plain; charset=utf-16"),
+        ("text/html", "text/html; charset=utf-16"),
+        ("application/json", "application/json"),
+        ("image/png", "image/png"),
+    ],
+)
+def test_the_content_type_has_a_charset_for_text_alone_as_the_sdk_sends_it(
+    mimetype, content_type, serve
+):
+    def typed(req):
+        return HttpResponse("{}", mimetype=mimetype, charset="utf-16")
+
+    assert get(serve(typed) + "/api/typed").headers["Content-Type"] == content_type
+
+
 def test_a_head_request_gets_the_headers_alone(serve):
     answer = get(serve(hello) + "/api/hello", "HEAD")
 

@@ -77,6 +77,58 @@ def tick(timer: func.TimerRequest) -> None:
     assert result.returncode == 0
 
 
+WITH_FURTHER_BINDINGS = """
+import azure.functions as func
+app = func.FunctionApp()
+
+@app.route(route="starter", methods=["GET"])
+@app.generic_input_binding(arg_name="client", type="durableClient")
+def starter(req: func.HttpRequest, client: str) -> func.HttpResponse:
+    raise SystemError("called")
+
+@app.route(route="puts")
+@app.queue_output(arg_name="message", queue_name="queue", connection="")
+@app.blob_input(arg_name="blob", path="a/b", connection="")
+def puts(req: func.HttpRequest, message: func.Out[str], blob: func.InputStream) -> str:
+    raise SystemError("called")
+
+@app.route(route="plain")
+def plain(req: func.HttpRequest) -> str:
+    return "plain"
+"""
+
+
+@needs_v2
+def test_a_function_with_a_binding_that_cannot_be_fed_is_listed_as_not_served(make_app):
+    result = run_host(make_app(WITH_FURTHER_BINDINGS))
+
+    refusal = "is not served: the local host has no binding of type"
+    assert f"    starter {refusal} durableClient.\n" in result.stdout
+    assert f"    puts {refusal} blob, queue.\n" in result.stdout
+    assert "/api/starter" not in result.stdout and "called" not in result.stdout
+    assert result.stdout.endswith("\nplain\n")
+
+
+@needs_v2
+def test_it_answers_501_with_the_same_sentence(make_app):
+    with running_host(make_app(WITH_FURTHER_BINDINGS)) as (_, url):
+        answer = get(url + "/api/starter")
+
+    assert answer.status == 501
+    assert answer.body == (
+        b"starter is not served: the local host has no binding of type durableClient."
+    )
+
+
+def test_a_v1_function_whose_answer_is_an_output_binding_is_not_served_either(tmp_path):
+    file = v1_app(tmp_path) / "HttpTrigger" / "function.json"
+    bindings = json.loads(file.read_text())["bindings"]
+    bindings.append({"type": "http", "direction": "out", "name": "res"})
+    file.write_text(json.dumps({"bindings": bindings}))
+
+    assert "has no binding of type http.\n" in run_host(tmp_path).stdout
+
+
 @needs_v2
 def test_a_function_that_raises_is_shown_with_its_traceback_and_the_host_goes_on(make_app):
     result = run_host(make_app("""

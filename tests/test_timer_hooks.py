@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import sys
 import threading
 import time
@@ -360,3 +361,20 @@ def test_overlapping_requests_on_the_event_loop_each_get_their_own_time(serve, h
         "short": b"short (TimeElapsed: 0.0 sec)",
         "long": b"long (TimeElapsed: 5.0 sec)",
     }
+
+
+def test_the_hooks_lines_are_system_logs_and_those_of_a_configured_logger_user_logs(
+    serve, hooks_on, caplog
+):
+    caplog.set_level(logging.INFO)
+
+    def hello(req):
+        return HttpResponse("hello")
+
+    url = serve(hello)
+    get(url + "/api/hello")
+    TimerExtension.configure(logger=logging.getLogger("timer"))
+    get(url + "/api/hello")
+
+    names = [record.name for record in caplog.records if record.name != "asyncio"]
+    assert names == ["azure_functions_worker.extension.TimerExtension"] * 2 + ["timer"] * 2
