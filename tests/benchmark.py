@@ -73,7 +73,11 @@ class Timer(TimerExtension):
 
 
 class AppendingTimer(TimerExtension):
-    append_to_http_response = True
+    pass
+
+
+class Starting(TimerExtension):
+    pass
 
 
 class Context:
@@ -126,6 +130,7 @@ def take_in(app: Any) -> List[Callable[..., Any]]:
     return [function.get_user_function() for function in app.get_functions()]
 
 
+AppendingTimer.configure(append_to_http_response=True)
 handed_over = make_app([hello, hello_async])
 Timer.configure(app=handed_over)
 timed_hello, timed_hello_async = take_in(handed_over)
@@ -188,7 +193,7 @@ def starts(count: int = 100) -> List[float]:
             app = make_app([hello] * count)
             start = time.perf_counter()
             if is_handed_over:
-                AppendingTimer.configure(app=app)
+                Starting.configure(app=app)
             take_in(app)
             seconds.append(time.perf_counter() - start)
         added.append((seconds[1] - seconds[0]) * 1000)
@@ -199,13 +204,16 @@ def grown(extension: Any) -> float:
     """MiB by which a million invocations that raise, and so get no post hook, grow the process."""
     import resource  # not on Windows
 
+    class Raising(extension):
+        pass
+
     unit = 1 if sys.platform == "darwin" else 1024
     logger = LOGGERS["logging off"]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(1_000_000):
-        extension.pre_invocation_app_level(logger, Context(str(uuid.uuid4())), {})
+        Raising.pre_invocation_app_level(logger, Context(str(uuid.uuid4())), {})
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    extension.init()  # forgets them, for what is measured next
+    Raising.init()  # forgets them, for what is measured next
     return (after - before) * unit / 2**20
 
 
@@ -217,7 +225,7 @@ def main() -> None:
 
     print(f"Python {sys.version.split()[0]}, azure-functions {azure.functions.__version__}")
     for name, logger in LOGGERS.items():
-        Timer.logger = logger
+        Timer.configure(app=handed_over, logger=logger)
         print(f"\nMicroseconds per invocation, {name}\n")
         columns = compare(logger, HOOKS)
         for (label, _, _), column in zip(HOOKS, columns):
