@@ -409,7 +409,7 @@ def _function_name(function: Any) -> str:
 def _hook_function(extension: Any, function: Any, name: str, app: Any = None) -> Any:
     """The function with the hooks around it; one of an app, while that app is handed over."""
 
-    def begin(func_args: Dict[str, Any]) -> Optional[_Invocation]:
+    def call_pre_hook(func_args: Dict[str, Any]) -> Optional[_Invocation]:
         outer = extension._invocation.get()
         # What an invocation calls or starts while it runs is part of it.
         if (outer is not None and outer._runs) or app not in (None, extension.app):
@@ -422,7 +422,7 @@ def _hook_function(extension: Any, function: Any, name: str, app: Any = None) ->
             _report()
         return invocation
 
-    def end(invocation: _Invocation, func_args: Dict[str, Any], func_ret: object) -> None:
+    def call_post_hook(invocation: _Invocation, func_args: Any, func_ret: object) -> None:
         try:
             extension.post_invocation_app_level(_logger, invocation, func_args, func_ret)
         except Exception:
@@ -432,22 +432,22 @@ def _hook_function(extension: Any, function: Any, name: str, app: Any = None) ->
             extension._invocation.set(None)
 
     def call(args: Any, kwargs: Any) -> object:
-        invocation, func_ret = begin(kwargs), None
+        invocation, func_ret = call_pre_hook(kwargs), None
         try:
             func_ret = function(*args, **kwargs)
             return func_ret
         finally:
             if invocation is not None:
-                end(invocation, kwargs, func_ret)
+                call_post_hook(invocation, kwargs, func_ret)
 
     async def call_async(args: Any, kwargs: Any) -> object:
-        invocation, func_ret = begin(kwargs), None
+        invocation, func_ret = call_pre_hook(kwargs), None
         try:
             func_ret = await function(*args, **kwargs)
             return func_ret
         finally:
             if invocation is not None:
-                end(invocation, kwargs, func_ret)
+                call_post_hook(invocation, kwargs, func_ret)
 
     # The worker takes context.function_directory from the file that the function was compiled
     # from (inspect.getfile), which nothing can set on all of Python 3.7 to 3.14. So the wrapper
