@@ -7,6 +7,7 @@ import inspect
 import io
 import logging
 import sys
+import threading
 import traceback
 import typing
 from pathlib import Path
@@ -344,30 +345,32 @@ def in_a_thread(helper):
 def test_what_a_function_starts_while_it_runs_is_part_of_it_also_where_it_ends_later(
     start, recording
 ):
-    ended = []
+    helper_runs, outer_has_ended = threading.Event(), threading.Event()
+
+    async def wait_for(event):
+        for _ in range(10_000):
+            if not event.is_set():
+                await asyncio.sleep(0.001)
 
     @recording.timed
     async def helper(req):
-        await asyncio.sleep(0.01)
-        ended.append(outer_ended.is_set())
+        helper_runs.set()
+        await wait_for(outer_has_ended)
 
     @recording.timed
     async def outer(req):
         started = start(helper)
-        await asyncio.sleep(0.001)
+        await wait_for(helper_runs)
         return started
 
     async def both():
-        nonlocal outer_ended
-        outer_ended = asyncio.Event()
         started = await outer(req=None)
-        outer_ended.set()
+        assert not started.done()
+        outer_has_ended.set()
         await started
 
-    outer_ended = None
     asyncio.run(both())
 
-    assert ended == [True]
     assert recording.calls.invocations() == ["outer"]
 
 

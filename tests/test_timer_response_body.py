@@ -415,13 +415,15 @@ def test_nothing_of_ours_shows_in_what_a_response_has_in_public(clock):
     }
 
 
-def test_a_suffix_that_the_function_wrote_itself_is_kept(clock):
-    response = HttpResponse("from upstream (TimeElapsed: 7.0 sec)")
+@pytest.mark.parametrize("own", ["7.0", "1.0"], ids=["another number", "the very number"])
+def test_a_suffix_that_the_function_wrote_itself_is_kept(own, clock):
+    text = f"from upstream (TimeElapsed: {own} sec)"
+    response = HttpResponse(text)
 
-    invoke(response)
-    invoke(response)
+    invoke(response, clock=clock, seconds=1)
+    invoke(response, clock=clock, seconds=2)
 
-    assert response.get_body() == b"from upstream (TimeElapsed: 7.0 sec) (TimeElapsed: 0.0 sec)"
+    assert response.get_body().decode() == f"{text} (TimeElapsed: 2.0 sec)"
 
 
 def test_one_response_returned_on_sixteen_threads_at_once_never_grows():
