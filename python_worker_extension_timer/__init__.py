@@ -407,7 +407,7 @@ def _function_name(function: Any) -> str:
 
 
 def _hook_function(extension: Any, function: Any, name: str, app: Any = None) -> Any:
-    """The function with the hooks around it; one of an app, while that app is handed over."""
+    """The function with both hooks around it, raise or not; an app's while that is handed over."""
 
     def call_pre_hook(func_args: Dict[str, Any]) -> Optional[_Invocation]:
         outer = extension._invocation.get()
@@ -479,7 +479,7 @@ class _Invocation:
 
     def __getattr__(self, name: str) -> Any:
         if self._workers_context is None:
-            raise AttributeError(f"no {name}, since the function does not take the worker's context")
+            raise AttributeError(f"no {name}: the function does not take the worker's context")
         return getattr(self._workers_context, name)
 
 

@@ -102,7 +102,7 @@ def test_where_it_does_not_take_it_an_attribute_error_says_why(name, context, re
         recording.timed(with_context)(req=None, context=context)
 
     for call_of_hook in recording.calls:
-        with pytest.raises(AttributeError, match=f"^no {name}, since the function does not"):
+        with pytest.raises(AttributeError, match=f"^no {name}: the function does not take"):
             getattr(call_of_hook.context, name)
 
 
