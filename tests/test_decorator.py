@@ -601,7 +601,7 @@ def test_what_is_no_function_raises_a_type_error_that_says_the_order(
 
     with pytest.raises(
         TypeError,
-        match=r"goes right above the def, below @app.route\(\.\.\.\) and "
+        match=r"^@TimerExtension.timed goes right above the def, below @app.route\(\.\.\.\) and "
         "any other decorator of the SDK: it takes a function, not ",
     ):
         TimerExtension.timed(thing)
