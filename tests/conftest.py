@@ -75,6 +75,19 @@ def call(function: Callable[..., object], *args: object, **kwargs: object) -> ob
     return asyncio.run(result) if inspect.iscoroutine(result) else result
 
 
+def cancel(function: Callable[..., object]) -> bool:
+    """Cancel an invocation of an async function once it runs; whether it then is cancelled."""
+
+    async def begin_and_cancel() -> bool:
+        task = asyncio.ensure_future(function(req=None))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    return asyncio.run(begin_and_cancel())
+
+
 def passes_on(function: Callable[..., object]) -> Callable[..., object]:
     """A decorator of somebody else's."""
 

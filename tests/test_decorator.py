@@ -23,6 +23,7 @@ from conftest import (
     FakeContext,
     at_once,
     call,
+    cancel,
     get,
     needs_v2,
     passes_on,
@@ -428,14 +429,7 @@ def test_after_a_cancelled_invocation_the_post_hook_runs_and_it_stays_cancelled(
     async def sleeps(req):
         await asyncio.sleep(60)
 
-    async def cancel():
-        task = asyncio.ensure_future(sleeps(req=None))
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
-        return task.cancelled()
-
-    assert asyncio.run(cancel())
+    assert cancel(sleeps)
     assert recording.calls.invocations() == ["sleeps"]
 
 

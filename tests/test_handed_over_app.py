@@ -17,6 +17,7 @@ from conftest import (
     FakeContext,
     at_once,
     call,
+    cancel,
     durable_entity,
     durable_orchestrator,
     get,
@@ -319,16 +320,7 @@ def test_a_cancelled_invocation_stays_cancelled(app, hand_over, recording):
     async def sleeps(req):
         await asyncio.sleep(60)
 
-    hooked = hand_over()["sleeps"]
-
-    async def cancel():
-        task = asyncio.ensure_future(hooked(req=None))
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
-        return task.cancelled()
-
-    assert asyncio.run(cancel())
+    assert cancel(hand_over()["sleeps"])
     assert recording.calls.invocations() == ["sleeps"]
 
 

@@ -39,6 +39,14 @@ def test_an_empty_body_becomes_the_elapsed_time(clock):
     assert response.get_body() == b" (TimeElapsed: 0.0 sec)"
 
 
+def test_an_empty_body_with_headers_that_say_nothing_of_its_length_does_so_too(clock):
+    response = HttpResponse(headers={"X-Own": "1"})
+
+    invoke(response)
+
+    assert response.get_body() == b" (TimeElapsed: 0.0 sec)"
+
+
 @pytest.mark.parametrize("status", [200, "200", 201, 302, 404, 500, HTTPStatus.OK])
 def test_a_response_whose_status_allows_a_body_is_lengthened(status):
     response = HttpResponse(HELLO, status_code=status)
