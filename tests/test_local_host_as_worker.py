@@ -128,9 +128,12 @@ def test_a_hook_that_raises_is_logged_and_stops_nothing(hook, serve, hooks_on, r
 
     assert answer.body == b"hello"
     assert recording.calls.invocations() == ["hello"]
-    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert error.name == "azure_functions_worker.extension.Broken"
-    assert "another extension's" in error.getMessage()
+    errors = [
+        (record.name, record.levelname)
+        for record in caplog.records
+        if "another extension's" in record.getMessage()
+    ]
+    assert errors == [("azure_functions_worker.extension.Broken", "ERROR")]
 
 
 def test_a_hook_finds_on_the_context_what_the_workers_has(serve, hooks_on, extensions):

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import textwrap
 import zipfile
 from pathlib import Path
@@ -170,11 +171,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def clone(folder):
-    """The clone, whose module is afterwards as it was."""
-    module = folder / "python-worker-extension-timer" / TimerExtension.__module__ / "__init__.py"
-    source = module.read_text(encoding="utf-8")
-    yield module.parent.parent
-    module.write_text(source, encoding="utf-8")
+    """The clone, which is afterwards as it was."""
+    clone = folder / "python-worker-extension-timer"
+    files_of_it = clone / "setup.py", clone / TimerExtension.__module__ / "__init__.py"
+    sources = [file.read_text(encoding="utf-8") for file in files_of_it]
+    yield clone
+    for file, source in zip(files_of_it, sources):
+        file.write_text(source, encoding="utf-8")
 
 
 @pytest.fixture
@@ -270,24 +273,35 @@ def test_an_existing_app_keeps_its_own_lines_and_names_the_wheel_once(index_is_r
     (wheel,) = app.glob("*.whl")
     lines = (app / "requirements.txt").read_text().split()
     assert lines == ["azure-functions", "requests", f"./{wheel.name}"]
+    assert sorted(path.name for path in app.iterdir()) == sorted(
+        [".funcignore", ".venv", "requirements.txt", wheel.name]
+    )
     assert (app / ".funcignore").read_text() == ".git*\n.venv"
 
 
 @needs_sh
-def test_the_publishing_steps_done_twice_bring_a_change_of_the_source(
-    index_is_reached, folder, clone, tmp_path
+def test_the_publishing_steps_done_again_bring_a_change_of_the_source_and_a_new_version(
+    index_is_reached, folder, clone, declared, tmp_path
 ):
-    app = folder / "my-app"
-    for number, words in enumerate(["Recording start", "Noting the start"]):
-        if number:
-            change(clone, words)
+    app, version = folder / "my-app", declared["version"]
+
+    def published():
         follow(BUILD, app)
         # As Azure's build does: into a folder that is new each time.
-        into = ["--target", str(tmp_path / str(number)), "-r", "requirements.txt"]
-        run([sys.executable, "-m", "pip", "install", *into], app)
+        into = tempfile.mkdtemp(dir=str(tmp_path))
+        install = "-m pip install --no-deps -r requirements.txt --target".split()
+        run([sys.executable, *install, into], app)
+        (wheel,) = app.glob("*.whl")
+        module = Path(into) / TimerExtension.__module__ / "__init__.py"
+        return wheel.name.split("-")[1], "Noting the start" in module.read_text(encoding="utf-8")
 
-        installed = tmp_path / str(number) / TimerExtension.__module__ / "__init__.py"
-        assert f"{words} time of" in installed.read_text(encoding="utf-8")
+    assert published() == (version, False)
+
+    change(clone, "Noting the start")
+    assert published() == (version, True)
+
+    declare(clone / "setup.py", version="2.3.4")
+    assert published() == ("2.3.4", True)
 
 
 def git(*arguments, cwd):
@@ -396,6 +410,7 @@ def test_the_steps_to_an_extension_of_ones_own_end_in_a_wheel_and_green_tests(
     assert top_level == {"my_extension", "my_extension-2.3.4.dist-info"}
     assert re.search(r"^\d+ passed", printed, re.MULTILINE) and " failed" not in printed
     assert printed.count("PASSED") == 2
+    assert "DeprecationWarning" not in printed
     assert (clone / "LICENSE").read_text(encoding="utf-8") == licence
     for path in git("ls-files", cwd=clone).split():
         assert "timer" not in path
@@ -413,7 +428,7 @@ def test_the_hooks_run_on_the_pythons_and_by_the_setting_that_are_shown(python, 
     text = " ".join(section("What to write").split())
     on = re.search(rf"`{APP_SETTING}` is on for (.*?), on Python 3.9 also where", text).group(1)
     (versions,) = re.findall(r"the worker of Python (3.\d+ to 3.\d+) itself calls", text)
-    assert f"any, on Python {versions} | the app setting |" in text
+    assert f"any, on Python {versions} | the import, with the app setting on |" in text
     monkeypatch.setenv(WORKER_RUNTIME, "python")
     for minor in range(7, 15):
         python(3, minor)
