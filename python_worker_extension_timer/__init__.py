@@ -86,9 +86,10 @@ class TimerExtension(AppExtensionBase):
     start_timestamps: Dict[str, float]
     # Where a response keeps the suffix that was added, and its headers the entry, to take them out.
     _added_name: str
-    # Whether configure() warns that no hook will run: once, and not where a function is decorated.
+
+    # Kept in an extension of your own, as is app: whether configure() may warn that no hook will run,
+    # and the invocation that the running code is part of, where no worker calls the hooks.
     _may_warn: bool
-    # Where no worker calls the hooks: the invocation that the running code is part of.
     _invocation: "ContextVar[Optional[_Invocation]]"
 
     @classmethod
