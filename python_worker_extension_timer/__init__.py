@@ -3,8 +3,8 @@
 A worker extension: it follows, name for name, the tutorial "Develop Python worker extensions for
 Azure Functions", https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
 
-The first half is the extension: rewrite it to make one of your own. The second half calls the hooks
-of any extension where no worker does: keep it as it is.
+The first half is the extension: rewrite it to make one of your own. The second half calls the two
+hooks of any extension where no worker does: keep it as it is.
 """
 
 import codecs
@@ -76,7 +76,7 @@ class TimerExtension(AppExtensionBase):
     https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
     """
 
-    # The configuration; configure() says what each is.
+    # The configuration, by configure() alone, which says what each is.
     app: "Optional[azure.functions.FunctionRegister]"
     append_to_http_response: bool
     logger: "Optional[_InfoLogger]"
@@ -87,10 +87,10 @@ class TimerExtension(AppExtensionBase):
     # Where a response keeps the suffix that was added, and its headers the entry, to take them out.
     _added_name: str
 
-    # Kept in an extension of your own, as is app: whether configure() may warn that no hook will run,
-    # and the invocation that the running code is part of, where no worker calls the hooks.
+    # Kept in an extension of your own, as is app: whether configure() may warn that no hook runs,
+    # and, where no worker calls the hooks, the invocation that the running code is part of.
     _may_warn: bool
-    _invocation: "ContextVar[Optional[_Invocation]]"
+    _invocation: "ContextVar[Callable[[], Optional[_Invocation]]]"
 
     @classmethod
     def init(cls) -> None:
@@ -101,7 +101,7 @@ class TimerExtension(AppExtensionBase):
         # The class's own, since an extension made out of this one may run beside it.
         cls._added_name = f"_{cls.__module__}_{cls.__qualname__}"
         cls._may_warn = True
-        cls._invocation = ContextVar(cls.__name__, default=None)
+        cls._invocation = ContextVar(cls.__name__, default=lambda: None)
 
     @classmethod
     def configure(
@@ -113,9 +113,7 @@ class TimerExtension(AppExtensionBase):
         server_timing_header: bool = False,
         **kwargs: object,
     ) -> None:
-        """Set every option; call it where the app imports the extension.
-
-        Each call states the whole configuration: an option not given is at its default.
+        """Set every option, one that is not given to its default, where the app imports this.
 
         Parameters
         ----------
@@ -129,7 +127,7 @@ class TimerExtension(AppExtensionBase):
             not change stays as it is: of status 1xx, 204, 205, 206 or 304; described by a header
             ``Content-Encoding``, ``Content-Range``, strong ``ETag`` or digest; empty, with a
             ``Content-Length`` other than 0, as in an answer to HEAD; not text in its charset, where
-            that is not UTF-8. Text and an ``Out[HttpResponse]`` have no body to lengthen.
+            that is not UTF-8. A ``str`` and an ``Out[HttpResponse]`` are only logged.
         logger : logging.Logger, default None
             Where the log lines go: a logger, or any object with a callable ``info(message)``. By
             default the worker's, whose lines never reach Application Insights, as user logs do,
@@ -218,12 +216,11 @@ class TimerExtension(AppExtensionBase):
             log.info(f"Recording start time of {context.function_name}")
         except Exception:
             _report()
-        starts, invocation_id = cls.start_timestamps, context.invocation_id
-        starts[invocation_id] = perf_counter()
-        if len(starts) > _UNWATCHED_STARTS:
+        cls.start_timestamps[context.invocation_id] = perf_counter()
+        if len(cls.start_timestamps) > _UNWATCHED_STARTS:
             # After an invocation that raises there is no post hook: the worker drops its context.
             with contextlib.suppress(TypeError):  # a SimpleNamespace takes no weak reference
-                weakref.finalize(context, starts.pop, invocation_id, None)
+                weakref.finalize(context, cls.start_timestamps.pop, context.invocation_id, None)
 
     @classmethod
     def post_invocation_app_level(
@@ -262,9 +259,9 @@ class TimerExtension(AppExtensionBase):
     def timed(cls, function: _Function) -> _Function:
         """Time one function, on every Python: the decorator for where no hooks run.
 
-        It reports as the hooks do, and logs the time of a function that raises, too. Where the
-        worker calls the hooks it returns the function as it is; outside a worker, in a unit test
-        say, the app setting alone decides. It goes right above the ``def``::
+        It reports as the hooks do, also of a function that raises. Where the worker calls the hooks
+        (outside a worker, in a unit test say, where Python version and app setting let it) it
+        returns the function as it is. It goes right above the ``def``::
 
             @app.route(route="hello")
             @TimerExtension.timed
@@ -411,12 +408,13 @@ def _hook_function(extension: Any, function: Any, name: str, app: Any = None) ->
     """The function with both hooks around it, raise or not; an app's while that is handed over."""
 
     def call_pre_hook(func_args: Dict[str, Any]) -> Optional[_Invocation]:
-        outer = extension._invocation.get()
-        # What an invocation calls or starts while it runs is part of it.
+        outer = extension._invocation.get()()
+        # What an invocation calls, or starts as a task, while it runs is part of it.
         if (outer is not None and outer._runs) or app not in (None, extension.app):
             return None
         invocation = _Invocation(name, func_args)
-        extension._invocation.set(invocation)
+        # Weakly, so that neither its thread nor a task that it started keeps what has ended.
+        extension._invocation.set(weakref.ref(invocation))
         try:
             extension.pre_invocation_app_level(_logger, invocation, func_args)
         except Exception:
@@ -428,9 +426,7 @@ def _hook_function(extension: Any, function: Any, name: str, app: Any = None) ->
             extension.post_invocation_app_level(_logger, invocation, func_args, func_ret)
         except Exception:
             _report()
-        finally:
-            invocation._runs = False
-            extension._invocation.set(None)
+        invocation._runs = False
 
     def call(args: Any, kwargs: Any) -> object:
         invocation, func_ret = call_pre_hook(kwargs), None
@@ -450,9 +446,8 @@ def _hook_function(extension: Any, function: Any, name: str, app: Any = None) ->
             if invocation is not None:
                 call_post_hook(invocation, kwargs, func_ret)
 
-    # The worker takes context.function_directory from the file that the function was compiled
-    # from (inspect.getfile), which nothing can set on all of Python 3.7 to 3.14. So the wrapper
-    # is compiled as of that file, on the line of the function, where tracebacks show it.
+    # The worker takes context.function_directory from the file that inspect.getfile names, and only
+    # compiling sets that: hence as of the function's own file, on its line, as tracebacks show it.
     source = "def wrapper(*args, **kwargs): return call(args, kwargs)"
     if inspect.iscoroutinefunction(function):
         source = "async def wrapper(*args, **kwargs): return await call_async(args, kwargs)"
@@ -472,19 +467,24 @@ class _Invocation:
     _workers_context: Any = None
 
     def __init__(self, name: str, func_args: Dict[str, Any]) -> None:
-        self._runs = True
-        self.invocation_id, self.function_name = str(next(self._ids)), name
-        context: Any = func_args.get("context")
-        if isinstance(getattr(context, "function_name", None), str):  # not so a durable function's
-            self._workers_context, self.function_name = context, context.function_name
+        vars(self).update(_runs=True, invocation_id=str(next(self._ids)), function_name=name)
+        context = func_args.get("context")
+        with contextlib.suppress(Exception):  # it may be anything: a durable function's is text
+            if context is not None and isinstance(context.function_name, str):
+                vars(self).update(_workers_context=context, function_name=context.function_name)
 
     def __getattr__(self, name: str) -> Any:
         if self._workers_context is None:
             raise AttributeError(f"no {name}: the function does not take the worker's context")
         return getattr(self._workers_context, name)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # What a hook leaves there, the function finds on the context that it takes.
+        is_own = self._workers_context is None or name in vars(self)
+        object.__setattr__(self if is_own else self._workers_context, name, value)
+
 
 def _report() -> None:
-    """Show on stderr what went wrong in a hook; where that is closed, nowhere."""
+    """Show on stderr what went wrong in a hook; where there is none, nowhere."""
     with contextlib.suppress(Exception):
-        traceback.print_exc()
+        sys.stderr.write(traceback.format_exc())
