@@ -202,9 +202,11 @@ def hooks_on(monkeypatch: pytest.MonkeyPatch, python: Callable[..., None]) -> No
 
 @pytest.fixture
 def extensions() -> Iterator[None]:
-    """Forget the extensions that the test registers."""
+    """Know only the extensions that the test registers, and forget them afterwards."""
     hooks = azure.functions.ExtensionMeta.get_application_hooks()
     before = [list(registered) for registered in hooks]
+    for registered in hooks:
+        registered.clear()
     yield
     for registered, kept in zip(hooks, before):
         registered[:] = kept

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import gc
 import inspect
 import io
 import logging
@@ -263,20 +264,25 @@ def test_the_hooks_of_each_of_two_extensions_are_called(function, recording):
 @pytest.mark.parametrize("stderr_is", ["open", "closed", None])
 @sync_and_async
 def test_a_hook_that_raises_is_shown_on_stderr_and_does_not_fail_the_function(
-    hook, stderr_is, function, extensions, monkeypatch
+    hook, stderr_is, function, recording, monkeypatch, capsys
 ):
-    def raises(cls, *args, **kwargs):
+    calls = []
+
+    def raises(*args, **kwargs):
+        calls.append(hook)
         raise RuntimeError("the author's own")
 
     stderr = io.StringIO()
     if stderr_is == "closed":
         stderr.close()
     monkeypatch.setattr(sys, "stderr", stderr_is and stderr)
-    Broken = type("Broken", (TimerExtension,), {hook: classmethod(raises)})
-    decorated = Broken.timed(function)
+    monkeypatch.setattr(recording, hook, raises)
+    decorated = recording.timed(function)
 
     for _ in range(2):
         assert call(decorated, req=None).get_body() == b"hello"
+    assert calls == [hook] * 2
+    assert capsys.readouterr().out == ""
     if stderr_is == "open":
         assert stderr.getvalue().count("RuntimeError: the author's own") == 2
 
@@ -443,16 +449,18 @@ def test_after_an_invocation_that_raised_the_next_one_has_its_hooks(error, recor
     assert recording.calls.invocations() == ["fails", "fails"]
 
 
-def test_after_a_post_hook_that_exits_the_next_invocation_has_its_hooks(recording, monkeypatch):
+@pytest.mark.parametrize("hook", ["pre_invocation_app_level", "post_invocation_app_level"])
+def test_after_a_hook_that_exits_the_next_invocation_has_its_hooks(hook, recording, monkeypatch):
     def exits(*args, **kwargs):
         raise SystemExit
 
     decorated = recording.timed(hello)
     with monkeypatch.context() as patch:
-        patch.setattr(recording, "post_invocation_app_level", exits)
+        patch.setattr(recording, hook, exits)
         with pytest.raises(SystemExit):
             decorated(req=None)
     del recording.calls[:]
+    gc.collect()  # of the traceback, which pytest keeps
 
     decorated(req=None)
 

@@ -89,8 +89,8 @@ def test_all_else_is_that_of_the_workers_context_where_the_function_takes_it(nam
 
     recording.timed(with_context)(req=None, context=context)
 
-    for call_of_hook in recording.calls:
-        assert getattr(call_of_hook.context, name) is getattr(context, name)
+    pre, post = recording.calls
+    assert getattr(pre.context, name) is getattr(post.context, name) is getattr(context, name)
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
@@ -101,6 +101,7 @@ def test_where_it_does_not_take_it_an_attribute_error_says_why(name, context, re
     else:
         recording.timed(with_context)(req=None, context=context)
 
+    assert len(recording.calls) == 2
     for call_of_hook in recording.calls:
         with pytest.raises(AttributeError, match=f"^no {name}: the function does not take"):
             getattr(call_of_hook.context, name)
@@ -120,21 +121,54 @@ def test_a_hook_may_do_with_the_context_what_it_may_with_the_workers(copied, rec
     assert copied(recording.calls[0].context)
 
 
-def test_what_the_pre_hook_leaves_on_the_context_the_post_hook_finds(extensions):
-    found = []
+@pytest.fixture
+def leaving(extensions):
+    """An extension that leaves something on the context, as OpenCensus's leaves its tracer."""
 
     class Leaving(TimerExtension):
+        found = []
+
         @classmethod
         def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
-            context.left = "by the pre hook"
+            context.tracer = "a tracer"
 
         @classmethod
         def post_invocation_app_level(cls, logger, context, *args, **kwargs):
-            found.append(context.left)
+            cls.found.append(context.tracer)
 
-    Leaving.timed(hello)(req=None)
+    return Leaving
 
-    assert found == ["by the pre hook"]
+
+def test_what_the_pre_hook_leaves_on_the_context_the_post_hook_finds(leaving):
+    leaving.timed(hello)(req=None)
+
+    assert leaving.found == ["a tracer"]
+
+
+def test_the_function_finds_it_too_where_it_takes_the_workers_context(leaving):
+    @leaving.timed
+    def traced(req, context):
+        return context.tracer
+
+    assert traced(req=None, context=workers_context()) == "a tracer"
+    assert leaving.found == ["a tracer"]
+
+
+class Payload(dict):
+    """Items as attributes, as many an app has them."""
+
+    __getattr__ = dict.__getitem__
+
+
+def test_an_argument_called_context_may_be_anything(recording):
+    @recording.timed
+    def activity(context):
+        return context
+
+    payload = Payload(number=1)
+
+    assert activity(context=payload) is payload
+    assert recording.calls.invocations() == ["activity"]
 
 
 @needs_v2
@@ -192,6 +226,10 @@ def test_of_an_invocation_that_has_ended_its_thread_keeps_nothing(extensions):
         def pre_invocation_app_level(cls, logger, context, *args, **kwargs):
             contexts.append(weakref.ref(context))
 
+        @classmethod
+        def post_invocation_app_level(cls, *args, **kwargs):
+            pass
+
     decorated = Weakly.timed(lambda req, context: Response("hello"))
     request, context = Request(), workers_context()
     response = decorated(req=request, context=context)
@@ -203,29 +241,51 @@ def test_of_an_invocation_that_has_ended_its_thread_keeps_nothing(extensions):
     assert [reference() for reference in kept] == [None] * 4
 
 
-def test_a_task_that_it_started_keeps_neither_arguments_nor_return_value(recording):
-    kept, may_end = [], []
+def test_a_task_that_it_started_keeps_nothing_either(recording):
+    kept, started = [], []
 
     @recording.timed
-    async def starts(req):
-        started.append(asyncio.ensure_future(may_end[0].wait()))
+    async def starts(req, context):
+        started.append(asyncio.ensure_future(asyncio.sleep(60)))
         response = Response("hello")
-        kept.extend([weakref.ref(req), weakref.ref(response)])
+        kept.extend(weakref.ref(thing) for thing in (req, context, response))
         return response
 
-    started = []
-
     async def run():
-        may_end.append(asyncio.Event())
-        await starts(req=Request())
+        await starts(req=Request(), context=workers_context())
+        assert recording.calls.invocations() == ["HttpTrigger"]
+        kept.append(weakref.ref(recording.calls[0].context))
         del recording.calls[:]
         gc.collect()
         alive = [reference() for reference in kept]
-        may_end[0].set()
-        await started[0]
+        started[0].cancel()
         return alive
 
-    assert asyncio.run(run()) == [None, None]
+    assert asyncio.run(run()) == [None] * 4
+
+
+def test_a_coroutine_that_is_dropped_ends_its_own_invocation_alone(recording):
+    waits = recording.timed(wait_for_ever)
+    helper = recording.timed(hello)
+
+    @recording.timed
+    async def outer(req):
+        dropped.close()
+        helper(req=None)
+
+    async def begin():
+        coroutine = waits(req=None)
+        coroutine.send(None)
+        return coroutine
+
+    dropped = asyncio.run(begin())
+    asyncio.run(outer(req=None))
+
+    assert recording.calls.invocations() == ["wait_for_ever", "outer"]
+
+
+async def wait_for_ever(req):
+    await asyncio.sleep(0)
 
 
 def test_threads_do_not_share_the_invocation_that_runs(recording):
@@ -249,3 +309,4 @@ def test_the_workers_own_context_is_not_changed(recording):
     recording.timed(with_context)(req=None, context=context)
 
     assert vars(context) == before
+    assert recording.calls.invocations() == ["HttpTrigger"]

@@ -24,6 +24,7 @@ from conftest import (
     overlap,
     start,
 )
+import python_worker_extension_timer
 from python_worker_extension_timer import TimerExtension
 
 
@@ -61,6 +62,8 @@ def test_the_post_hook_logs_the_elapsed_seconds(clock):
 
 
 def test_the_elapsed_time_is_a_float_of_seconds_by_a_clock_that_goes_forward():
+    assert time.get_clock_info("perf_counter").monotonic
+    assert python_worker_extension_timer.perf_counter is time.perf_counter
     before = time.perf_counter()
 
     _, message = invoke()
@@ -256,7 +259,7 @@ def test_a_header_that_fails_takes_neither_the_line_nor_the_body_along(capsys):
 
 
 @pytest.mark.parametrize("stderr", [None, "closed"])
-def test_what_fails_with_no_stderr_to_show_it_on_fails_in_silence(stderr, monkeypatch):
+def test_what_fails_with_no_stderr_to_show_it_on_fails_in_silence(stderr, monkeypatch, capsys):
     if stderr:
         stderr = io.StringIO()
         stderr.close()
@@ -267,6 +270,7 @@ def test_what_fails_with_no_stderr_to_show_it_on_fails_in_silence(stderr, monkey
     invoke(response)
 
     assert b"TimeElapsed" in response.get_body()
+    assert capsys.readouterr().out == ""
 
 
 def test_an_app_that_never_calls_configure_gets_the_lines_and_an_untouched_response(
