@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from conftest import (
-    APP_SETTING,
     APPS,
     TESTS,
     get,
@@ -29,18 +28,15 @@ def test_a_v2_app_has_its_settings_its_prefix_and_its_folder(make_app):
         """
 import os
 import azure.functions as func
-from python_worker_extension_timer import TimerExtension
 app = func.FunctionApp()
 
 @app.route(route="where", methods=["GET"])
-@TimerExtension.timed
 def where(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     values = context.function_directory, os.environ["GREETING"], os.environ["KEPT"]
     return func.HttpResponse(" ".join(values))
 """,
         GREETING="from settings",
         KEPT="from settings",
-        **{APP_SETTING: "0"},
     )
     (app / "host.json").write_text('{"extensions": {"http": {"routePrefix": "v1/app"}}}')
 
