@@ -15,6 +15,7 @@ import os
 import re
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -331,12 +332,15 @@ def run_host(*arguments: object, **settings: str) -> "subprocess.CompletedProces
 @contextlib.contextmanager
 def running_host(app: Path) -> Iterator[Tuple["subprocess.Popen[str]", str]]:
     """``python tests/local_host.py APP`` while it serves, on a free port: the process, the URL."""
+    # What runs in the background of a shell ignores Ctrl-C, and so would what the tests start.
+    listen_to_ctrl_c = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
         host_command(app, "--port", 0),
         env=host_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
+        preexec_fn=None if sys.platform == "win32" else listen_to_ctrl_c,
     ) as process:
         watchdog = threading.Timer(60, process.kill)
         watchdog.start()
