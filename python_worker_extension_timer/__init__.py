@@ -53,8 +53,8 @@ _CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE
 # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
 _NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
-# Many invocations may return one response object: the lock keeps its body and headers whole. Whose
-# time the client gets is out of its hands, since the worker reads the object after the hooks.
+# Several invocations may return one response object at once. The lock keeps body and headers whole,
+# no more: the worker reads the object after the hooks, and so sends the last time to all clients.
 _response_lock = threading.RLock()
 
 # So many starts may be pending before further ones are dropped with the context they belong to.
@@ -76,7 +76,7 @@ class TimerExtension(AppExtensionBase):
     https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
     """
 
-    # The configuration, by configure() alone, which says what each is.
+    # The configuration: configure() sets it, and says what each option is.
     app: "Optional[azure.functions.FunctionRegister]"
     append_to_http_response: bool
     logger: "Optional[_InfoLogger]"
@@ -84,7 +84,7 @@ class TimerExtension(AppExtensionBase):
 
     # Invocation id -> start, from the pre hook to the post hook.
     start_timestamps: Dict[str, float]
-    # Where a response keeps the suffix that was added, and its headers the entry, to take them out.
+    # Attribute in which a response keeps its suffix, and its headers the entry, to take them out.
     _added_name: str
 
     # Kept in an extension of your own, as is app: whether configure() may warn that no hook runs,
@@ -113,7 +113,7 @@ class TimerExtension(AppExtensionBase):
         server_timing_header: bool = False,
         **kwargs: object,
     ) -> None:
-        """Set every option, one that is not given to its default, where the app imports this.
+        """Set every option, where the app imports the extension; one not given is at its default.
 
         Parameters
         ----------
@@ -129,9 +129,9 @@ class TimerExtension(AppExtensionBase):
             ``Content-Length`` other than 0, as in an answer to HEAD; not text in its charset, where
             that is not UTF-8. A ``str`` and an ``Out[HttpResponse]`` are only logged.
         logger : logging.Logger, default None
-            Where the log lines go: a logger, or any object with a callable ``info(message)``. By
-            default the worker's, whose lines never reach Application Insights, as user logs do,
-            ``logging.getLogger("timer")`` say; without hooks, ``python_worker_extension_timer``.
+            Where the log lines go: a logger, or any object with a callable ``info(message)``. A
+            logger of your own makes them user logs, which Application Insights gets. The default is
+            the worker's or, where that calls no hooks, ``python_worker_extension_timer``.
         server_timing_header : bool, default False
             Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of an
             ``HttpResponse``, or of any response with a mutable mapping ``headers``, behind what the
@@ -218,7 +218,7 @@ class TimerExtension(AppExtensionBase):
             _report()
         cls.start_timestamps[context.invocation_id] = perf_counter()
         if len(cls.start_timestamps) > _UNWATCHED_STARTS:
-            # After an invocation that raises there is no post hook: the worker drops its context.
+            # An invocation that raises gets no post hook, but the worker lets go of its context.
             with contextlib.suppress(TypeError):  # a SimpleNamespace takes no weak reference
                 weakref.finalize(context, cls.start_timestamps.pop, context.invocation_id, None)
 
