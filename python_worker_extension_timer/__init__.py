@@ -24,7 +24,7 @@ import weakref
 from contextvars import ContextVar
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, TypeVar, cast
 
 import azure.functions
 from azure.functions import AppExtensionBase, Context, HttpResponse
@@ -341,7 +341,7 @@ def _add_server_timing(response: Any, function_name: str, elapsed: float, added_
     added = f"{_NOT_TOKEN.sub('_', function_name)};dur={elapsed * 1000:.3f}"
     with _response_lock:
         found = [header for header in headers.items() if header[0].lower() == "server-timing"]
-        entries: List[str] = ", ".join(value for _, value in found).split(",")
+        entries = ", ".join(str(value) for _, value in found).split(",")
         # On the headers, since copies of a response share those; a dict takes no attribute.
         holder = headers if hasattr(headers, "__dict__") else response
         ours = [entry for entry in entries if entry.strip() == getattr(holder, added_name, None)]
