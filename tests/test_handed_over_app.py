@@ -570,6 +570,29 @@ def test_the_hooks_of_a_subclass_are_called_beside_those_of_its_base(app, hand_o
     assert Beside.calls.invocations() == recording.calls.invocations() == ["hello"]
 
 
+def test_the_hooks_of_two_extensions_nest_those_of_the_last_configured_outermost(app, extensions):
+    order = []
+
+    def hand_over_to(name):
+        class Named(TimerExtension):
+            @classmethod
+            def pre_invocation_app_level(cls, *args, **kwargs):
+                order.append(("pre", name))
+
+            @classmethod
+            def post_invocation_app_level(cls, *args, **kwargs):
+                order.append(("post", name))
+
+        Named.configure(app=app)
+
+    app.route(route="hello")(hello)
+    hand_over_to("first")
+    hand_over_to("last")
+    take_in(app)["hello"](req=None)
+
+    assert order == [("pre", "last"), ("pre", "first"), ("post", "first"), ("post", "last")]
+
+
 def test_a_subclass_has_no_app_until_it_is_configured_itself(app, recording):
     recording.configure(app=app)
 
