@@ -1,7 +1,7 @@
 """The doubles, factories and fixtures of all tests: first those of every extension.
 
-Tests are of two kinds. Those of the timer (test_timer_*.py, test_readme.py) assert what its hooks do:
-lines, bodies, headers. All others speak of hooks that are called, whatever they do.
+Tests are of two kinds. Those of the timer (test_timer_*.py, test_readme.py) assert what its hooks
+do: lines, bodies, headers. All others speak of hooks that are called, whatever they do.
 """
 
 import asyncio

@@ -18,7 +18,6 @@ import local_host
 import python_worker_extension_timer
 from conftest import (
     APP_SETTING,
-    APPS,
     ROOT,
     WORKER_RUNTIME,
     FakeContext,
@@ -69,12 +68,11 @@ def follow(commands, cwd):
     return run(f"set -e\n{commands}", cwd, PATH=path)
 
 
-def table(title, number=0):
-    """The rows of a table in a section, by column title."""
-    tables = re.findall(r"(?:^\|.*\n)+", section(title), re.MULTILINE)
+def table(title):
+    """The rows of the one table in a section, by column title."""
+    (lines,) = re.findall(r"(?:^\|.*\n)+", section(title), re.MULTILINE)
     rows = [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for line in tables[number].splitlines()
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines.splitlines()
     ]
     return [dict(zip(rows[0], row)) for row in rows[2:]]
 

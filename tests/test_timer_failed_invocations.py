@@ -5,7 +5,6 @@ import threading
 import tracemalloc
 import types
 
-import pytest
 from azure.functions import HttpResponse
 
 from conftest import FakeContext, FakeLogger, at_once, elapsed, finish, get, start

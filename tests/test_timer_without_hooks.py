@@ -114,6 +114,18 @@ def test_without_a_configured_logger_the_lines_are_user_logs_of_the_package(time
     ] * 2
 
 
+def test_a_generator_function_raises_a_type_error_that_says_what_times_it():
+    def orchestrator(context):
+        yield
+
+    with pytest.raises(
+        TypeError,
+        match="^only sync and async functions can be timed, not a generator function such as "
+        r"orchestrator: TimerExtension.configure\(app=app\) times orchestrators$",
+    ):
+        TimerExtension.timed(orchestrator)
+
+
 @decorated_and_handed_over
 def test_an_async_function_is_measured_to_its_end(time, logger, clock):
     async def works(req):
