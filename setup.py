@@ -48,6 +48,8 @@ setup(
         "Typing :: Typed",
     ],
     packages=["python_worker_extension_timer"],
+    # An editable install then is a path, which type checkers and editors follow.
+    package_dir={"": "."},
     package_data={"python_worker_extension_timer": ["py.typed"]},
     python_requires=">=3.7",
     install_requires=[

@@ -19,11 +19,13 @@ import re
 import sys
 import threading
 import traceback
+import uuid
 import warnings
 import weakref
 from contextvars import ContextVar
 from pathlib import Path
 from time import perf_counter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, TypeVar, cast
 
 import azure.functions
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TimerExtension"]
 
-# A response of one of these statuses has no body, and the host fails one that has; a 206 has the
-# part of one that its headers describe: https://www.rfc-editor.org/rfc/rfc9110#section-15
+# With these statuses a body must stay as it is: the host fails any body with 1xx, 204, 205 or 304,
+# and with 206 the headers say which part it is: https://www.rfc-editor.org/rfc/rfc9110#section-15
 _FIXED_BODY_STATUSES = {*range(100, 200), 204, 205, 206, 304}
 
 # These describe the exact bytes of the body; lengthening it would make them false.
@@ -57,10 +59,9 @@ _NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 # no more: the worker reads the object after the hooks, and so sends the last time to all clients.
 _response_lock = threading.RLock()
 
-# So many starts may be pending before further ones are dropped with the context they belong to.
-_UNWATCHED_STARTS = 4000
-
-_Function = TypeVar("_Function", bound=Callable[..., object])
+# An invocation that raises gets no post hook, so its start stays pending. Above this many, each
+# further start is dropped with the context of its invocation.
+_MAX_UNWATCHED_STARTS = 4000
 
 
 class TimerExtension(AppExtensionBase):
@@ -76,32 +77,32 @@ class TimerExtension(AppExtensionBase):
     https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
     """
 
-    # The configuration: configure() sets it, and says what each option is.
-    app: "Optional[azure.functions.FunctionRegister]"
+    # The options; configure() says what each one is.
     append_to_http_response: bool
     logger: "Optional[_InfoLogger]"
     server_timing_header: bool
 
-    # Invocation id -> start, from the pre hook to the post hook.
-    start_timestamps: Dict[str, float]
-    # Attribute in which a response keeps its suffix, and its headers the entry, to take them out.
-    _added_name: str
+    start_timestamps: Dict[str, float]  # invocation id -> start, from the pre to the post hook
+    _added_attribute: str  # where a response and its headers keep what the last post hook added
 
-    # Kept in an extension of your own, as is app: whether configure() may warn that no hook runs,
-    # and, where no worker calls the hooks, the invocation that the running code is part of.
+    # Of the second half, see init().
+    app: "Optional[azure.functions.FunctionRegister]"
     _may_warn: bool
-    _invocation: "ContextVar[Callable[[], Optional[_Invocation]]]"
+    _invocation: "ContextVar[SimpleNamespace]"
 
     @classmethod
     def init(cls) -> None:
         """Called by the SDK, once for each class, when the app imports the extension."""
-        cls.app = cls.logger = None
         cls.append_to_http_response = cls.server_timing_header = False
+        cls.logger = None
         cls.start_timestamps = {}
         # The class's own, since an extension made out of this one may run beside it.
-        cls._added_name = f"_{cls.__module__}_{cls.__qualname__}"
+        cls._added_attribute = f"_{cls.__module__}_{cls.__qualname__}"
+
+        # What the second half needs of a class. It cannot set it itself: it does not exist yet.
+        cls.app = None
         cls._may_warn = True
-        cls._invocation = ContextVar(cls.__name__, default=lambda: None)
+        cls._invocation = ContextVar(cls.__name__, default=SimpleNamespace(context=None))
 
     @classmethod
     def configure(
@@ -121,21 +122,19 @@ class TimerExtension(AppExtensionBase):
             The function app. Where the worker calls no hooks (Python 3.13 and later, or the app
             setting off) its functions are timed all the same, under their registered names.
         append_to_http_response : bool, default False
-            Lengthen the body of an ``azure.functions.HttpResponse`` by
-            `` (TimeElapsed: <seconds> sec)``, in the response's charset. The body is then no longer
-            valid JSON or XML, durable's ``create_check_status_response`` included. A body that must
-            not change stays as it is: of status 1xx, 204, 205, 206 or 304; described by a header
-            ``Content-Encoding``, ``Content-Range``, strong ``ETag`` or digest; empty, with a
-            ``Content-Length`` other than 0, as in an answer to HEAD; not text in its charset, where
-            that is not UTF-8. A ``str`` and an ``Out[HttpResponse]`` are only logged.
+            Lengthen the body of an ``HttpResponse`` by `` (TimeElapsed: <seconds> sec)``, in its
+            charset; JSON and XML are then no longer valid. A body that must not change stays as it
+            is: of status 1xx, 204, 205, 206 or 304; described by a header ``Content-Encoding``,
+            ``Content-Range``, strong ``ETag`` or digest; empty, with a ``Content-Length`` other
+            than 0, as in an answer to HEAD; not text in its charset, where that is not UTF-8.
         logger : logging.Logger, default None
             Where the log lines go: a logger, or any object with a callable ``info(message)``. A
             logger of your own makes them user logs, which Application Insights gets. The default is
             the worker's or, where that calls no hooks, ``python_worker_extension_timer``.
         server_timing_header : bool, default False
-            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of an
-            ``HttpResponse``, or of any response with a mutable mapping ``headers``, behind what the
-            function put there itself. Browsers show it: https://www.w3.org/TR/server-timing/
+            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of a response
+            of any framework: what has a ``status_code`` and mutable ``headers``. Browsers show it:
+            https://www.w3.org/TR/server-timing/
 
         Raises
         ------
@@ -145,11 +144,9 @@ class TimerExtension(AppExtensionBase):
         Warns
         -----
         UserWarning
-            An argument is none of the above. It has no effect.
+            An argument is none of the above; it has no effect.
         RuntimeWarning
-            Once: no hook will run, no app is handed over and no function has been decorated.
-
-        https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
+            No hook will run, no app is handed over and no function has been decorated: said once.
         """
         for option, value in (
             ("append_to_http_response", append_to_http_response),
@@ -158,48 +155,13 @@ class TimerExtension(AppExtensionBase):
             if not isinstance(value, bool):
                 raise TypeError(f"{option} must be True or False, not {value!r}")
         if logger is not None and not callable(getattr(logger, "info", None)):
-            raise TypeError(
-                f"logger must be a logger, or any object with a callable info, not {logger!r}"
-            )
-        app_type = getattr(azure.functions, "FunctionRegister", ())  # 1.7 has none
-        if app is not None and not isinstance(app, app_type):
-            raise TypeError(
-                f"app must be a function app, such as azure.functions.FunctionApp(), not {app!r}: "
-                "hand over the app that a blueprint is registered with"
-            )
+            raise TypeError(f"logger must be a logger, or have a callable info, not {logger!r}")
+        _check_app(app)
 
-        cls.app = app
         cls.append_to_http_response = append_to_http_response
         cls.logger = logger
         cls.server_timing_header = server_timing_header
-        hooks_run = _worker_calls_hooks()
-        if app is not None and not hooks_run:
-            _hook_app(cls, app)
-
-        # The SDK asks that any argument be accepted, yet a misspelt one must not vanish. The host
-        # drops what is logged at import, hence warnings; last, since an app may make them errors.
-        unknown = [repr(arg) for arg in args] + list(kwargs)
-        if unknown:
-            warnings.warn(
-                f"TimerExtension.configure() does not know {', '.join(unknown)}; its options are "
-                "app, append_to_http_response, logger and server_timing_header, given by name",
-                UserWarning,
-                stacklevel=2,
-            )
-        in_worker = "FUNCTIONS_WORKER_RUNTIME" in os.environ
-        if in_worker and not hooks_run and app is None and cls._may_warn:
-            cls._may_warn = False
-            setting = os.environ.get(_APP_SETTING) or "missing"
-            why = f"since the app setting {_APP_SETTING} is {setting}: set {_APP_SETTING}=1, or "
-            if sys.version_info >= (3, 13):
-                why = "on Python 3.13 and later: "
-            warnings.warn(
-                f"The worker calls no extension hooks {why}hand over the app, "
-                "TimerExtension.configure(app=app), or decorate v1 functions with "
-                "@TimerExtension.timed, above this call",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        _hand_over(cls, app, cls.timed, args, kwargs)
 
     @classmethod
     def pre_invocation_app_level(
@@ -217,10 +179,8 @@ class TimerExtension(AppExtensionBase):
         except Exception:
             _report()
         cls.start_timestamps[context.invocation_id] = perf_counter()
-        if len(cls.start_timestamps) > _UNWATCHED_STARTS:
-            # An invocation that raises gets no post hook, but the worker lets go of its context.
-            with contextlib.suppress(TypeError):  # a SimpleNamespace takes no weak reference
-                weakref.finalize(context, cls.start_timestamps.pop, context.invocation_id, None)
+        if len(cls.start_timestamps) > _MAX_UNWATCHED_STARTS:
+            weakref.finalize(context, cls.start_timestamps.pop, context.invocation_id, None)
 
     @classmethod
     def post_invocation_app_level(
@@ -237,87 +197,65 @@ class TimerExtension(AppExtensionBase):
         start = cls.start_timestamps.pop(context.invocation_id, None)
         if start is None:
             return
-        elapsed = end - start
-        sec = str(elapsed)
+        seconds = end - start
+        elapsed = str(seconds)
         try:
             log = logger if cls.logger is None else cls.logger
-            log.info(f"Time taken to execute {context.function_name} is {sec} sec")
+            log.info(f"Time taken to execute {context.function_name} is {elapsed} sec")
         except Exception:
             _report()
         if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
             try:
-                _lengthen_body(func_ret, f" (TimeElapsed: {sec} sec)", cls._added_name)
+                _lengthen_body(func_ret, f" (TimeElapsed: {elapsed} sec)", cls._added_attribute)
             except Exception:
                 _report()
         if cls.server_timing_header:
             try:
-                _add_server_timing(func_ret, context.function_name, elapsed, cls._added_name)
+                _add_server_timing(func_ret, context.function_name, seconds, cls._added_attribute)
             except Exception:
                 _report()
 
     @classmethod
-    def timed(cls, function: _Function) -> _Function:
-        """Time one function, on every Python: the decorator for where no hooks run.
-
-        It reports as the hooks do, also of a function that raises. Where the worker calls the hooks
-        (outside a worker, in a unit test say, where Python version and app setting let it) it
-        returns the function as it is. It goes right above the ``def``::
+    def timed(cls, function: "_Function") -> "_Function":
+        """Time one function, on every Python: the decorator, right above the ``def``.
 
             @app.route(route="hello")
             @TimerExtension.timed
             def hello(req: func.HttpRequest) -> func.HttpResponse:
-                return func.HttpResponse("Hello!")
+
+        The time of a function that raises is reported, too. Where the worker calls the hooks the
+        function is returned as it is.
 
         Parameters
         ----------
         function : function or bound method
-            A function of the app, sync or async. It is reported under ``context.function_name``
-            where it takes ``context``; else, where the ``function.json`` beside it names it (v1),
-            under the name of their folder; else under its own. What is returned has its signature,
-            type hints, file and kind (sync or async).
+            A function of the app, sync or async. It goes by ``context.function_name`` where it
+            takes ``context``; else, where the ``function.json`` beside it names it (v1), by their
+            folder; else by its own name. What is returned has its signature, type hints and file.
 
         Raises
         ------
         TypeError
             It is a generator function, as an orchestrator is, or no function at all.
         """
-        if not hasattr(function, "__code__"):
-            raise TypeError(
-                "@TimerExtension.timed goes right above the def, below @app.route(...) and any "
-                f"other decorator of the SDK: it takes a function, not {type(function).__name__}"
-            )
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(
-                "only sync and async functions can be timed, not a generator function such as "
-                f"{function.__name__}: TimerExtension.configure(app=app) times orchestrators"
-            )
-        if _worker_calls_hooks():
-            return function
-        cls._may_warn = False
-        return cast(_Function, _hook_function(cls, function, _function_name(function)))
+        return _decorate(cls, function)
 
 
-def _lengthen_body(response: Any, suffix: str, added_name: str) -> None:
-    if response.status_code != 200 and int(response.status_code) in _FIXED_BODY_STATUSES:
-        return
+def _lengthen_body(response: Any, suffix: str, added_attribute: str) -> None:
     with _response_lock:
         # HttpResponse has no public way to set its body; every version of the SDK keeps it here.
         body, charset, headers = response._HttpResponse__body, response.charset, {}
         if response.headers:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            if (
-                not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
-                or not headers.get("etag", "W/").startswith("W/")
-                # An answer to HEAD, with the length of what GET would send.
-                or (not body and headers.get("content-length", "0") != "0")
-            ):
-                return
             # The worker sends a Content-Type that the function set, not the response's own charset.
             parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
             charset = parameter.group(1) if parameter else charset
-        body = body.replace(getattr(response, added_name, b""), b"", 1)
+        if not _may_be_longer(body, response.status_code, headers):
+            return
+        if hasattr(response, added_attribute):
+            body = body.replace(getattr(response, added_attribute), b"", 1)
         try:
-            if charset == "utf-8" or codecs.lookup(charset).name == "utf-8":
+            if charset == "utf-8" or codecs.lookup(charset).name == "utf-8":  # a lookup takes long
                 added = suffix.encode()
                 body += added
             else:
@@ -326,42 +264,57 @@ def _lengthen_body(response: Any, suffix: str, added_name: str) -> None:
                 added = suffix.encode(charset)[len("".encode(charset)) :]
         except (LookupError, ValueError):  # no such charset, or a body that is not text in it
             return
-        # The length first: headers that refuse it then leave both as they were.
         if "content-length" in headers:
             response.headers["Content-Length"] = str(len(body))
         response._HttpResponse__body = body
-        setattr(response, added_name, added)
+        setattr(response, added_attribute, added)
 
 
-def _add_server_timing(response: Any, function_name: str, elapsed: float, added_name: str) -> None:
-    # A response of any framework; the text and dicts that functions return too have no headers.
+def _may_be_longer(body: bytes, status_code: Any, headers: Dict[str, str]) -> bool:
+    """Whether a longer body goes with the status and the headers."""
+    if status_code != 200 and int(status_code) in _FIXED_BODY_STATUSES:  # int() takes long
+        return False
+    return not headers or not (
+        not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
+        or not headers.get("etag", "W/").startswith("W/")
+        or (not body and headers.get("content-length", "0") != "0")  # an answer to HEAD
+    )
+
+
+def _add_server_timing(response: Any, name: str, seconds: float, added_attribute: str) -> None:
+    # Responses of all frameworks have both; the text and data that functions return have not.
     headers: Any = getattr(response, "headers", None)
-    if not (hasattr(headers, "items") and hasattr(headers, "__setitem__")):
+    if not (hasattr(response, "status_code") and hasattr(headers, "__setitem__")):
         return
-    added = f"{_NOT_TOKEN.sub('_', function_name)};dur={elapsed * 1000:.3f}"
+    added = f"{_NOT_TOKEN.sub('_', name)};dur={seconds * 1000:.3f}"
     with _response_lock:
         found = [header for header in headers.items() if header[0].lower() == "server-timing"]
+        # A comma inside quoted text parts an entry, too; joined again, it is whole again.
         entries = ", ".join(str(value) for _, value in found).split(",")
         # On the headers, since copies of a response share those; a dict takes no attribute.
         holder = headers if hasattr(headers, "__dict__") else response
-        ours = [entry for entry in entries if entry.strip() == getattr(holder, added_name, None)]
-        for entry in ours[:1]:  # an extension beside this one may have added the same
-            entries.remove(entry)
+        added_before = getattr(holder, added_attribute, None)
+        ours = [entry for entry in entries if entry.strip() == added_before]
+        if ours:  # only one of them: an extension beside this one may have added the same
+            entries.remove(ours[0])
         entries.append(f" {added}")
-        setattr(holder, added_name, added)
+        setattr(holder, added_attribute, added)
         # All in one header, since the worker sends one of a name.
         headers[found[0][0] if found else "Server-Timing"] = ",".join(entries).lstrip(" ,")
 
 
 # --------------------------------------------------------------------------------------------------
 # Hooks where no worker calls them: on Python 3.13 and later, or with the app setting off. This half
-# stays as it is in an extension of your own: of its class it needs app, _invocation and the hooks.
+# stays as it is in an extension of your own: of its class it needs the hooks, configure() for the
+# names of its options, and what init() sets for it.
 
 # The app setting that makes the worker call extension hooks, and the values that it reads as on
 # and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
 _APP_SETTING = "PYTHON_ENABLE_WORKER_EXTENSIONS"
 _ON = {"1", "true", "t", "yes", "y"}
 _OFF = {"0", "false", "f", "no", "n"}
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
 # What the hooks get as their logger. Unlike the worker's, it writes user logs.
 _logger = logging.getLogger(__name__)
@@ -375,23 +328,75 @@ def _worker_calls_hooks() -> bool:
     return setting in _ON and sys.version_info < (3, 13)
 
 
-def _hook_app(extension: Any, app: Any) -> None:
-    """Put the hooks around what the worker takes from the app: it asks once, after the import."""
+def _check_app(app: object) -> None:
+    app_type = getattr(azure.functions, "FunctionRegister", ())  # 1.7 has none
+    if app is not None and not isinstance(app, app_type):
+        raise TypeError(
+            f"app must be a function app, such as azure.functions.FunctionApp(), not {app!r}: "
+            "hand over the app that a blueprint is registered with"
+        )
+
+
+def _hand_over(extension: Any, app: Any, decorator: Any, args: Any, kwargs: Any) -> None:
+    """The end of configure(): have the hooks called, and warn of what has no effect."""
+    extension.app = app
+    name, hooks_run = extension.__name__, _worker_calls_hooks()
+    if app is not None and not hooks_run:
+        _wrap_app(extension, app)
+
+    # Any argument is taken, as by the SDK's base class, yet a misspelt one must not vanish. The
+    # host drops what is logged at import, hence warnings; last, since an app may make them errors.
+    unknown = [*map(repr, args), *kwargs]
+    if unknown:
+        parameters = inspect.signature(extension.configure).parameters.values()
+        known = [f"{option.name}=" for option in parameters if option.kind is option.KEYWORD_ONLY]
+        message = f"{name}.configure() does not know {', '.join(unknown)}, only {', '.join(known)}"
+        warnings.warn(message, UserWarning, stacklevel=3)
+    in_worker = "FUNCTIONS_WORKER_RUNTIME" in os.environ
+    if in_worker and not hooks_run and app is None and extension._may_warn:
+        extension._may_warn = False
+        setting = os.environ.get(_APP_SETTING) or "missing"
+        why = f"since the app setting {_APP_SETTING} is {setting}: set {_APP_SETTING}=1, or "
+        if sys.version_info >= (3, 13):
+            why = "on Python 3.13 and later: "
+        message = (
+            f"The worker calls no extension hooks {why}hand over the app, {name}.configure(app=app)"
+            f", or decorate v1 functions with @{name}.{decorator.__name__}, above this call"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+def _wrap_app(extension: Any, app: Any) -> None:
+    """Wrap what the worker takes from the app: it asks once, after the import."""
     get_functions = app.get_functions
 
-    def get_hooked_functions() -> Any:
+    def get_wrapped_functions() -> Any:
         functions = get_functions()
         for function in functions:
-            try:
-                user_function, name = function.get_user_function(), function.get_function_name()
-                if hasattr(user_function, "__code__"):  # the worker itself refuses any other
-                    hooked = _hook_function(extension, user_function, name, app)
-                    function.get_user_function = lambda hooked=hooked: hooked
-            except Exception:
-                _report()
+            user_function = function.get_user_function()
+            if hasattr(user_function, "__code__"):  # the worker itself refuses any other
+                wrapper = _wrap(extension, user_function, function.get_function_name(), app)
+                function.get_user_function = lambda wrapper=wrapper: wrapper
         return functions
 
-    app.get_functions = get_hooked_functions
+    app.get_functions = get_wrapped_functions
+
+
+def _decorate(extension: Any, function: _Function) -> _Function:
+    if not hasattr(function, "__code__"):
+        raise TypeError(
+            "the decorator goes right above the def, below @app.route(...) and any other decorator "
+            f"of the SDK: it takes a function, not {type(function).__name__}"
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"a generator function such as {function.__name__} cannot be decorated: "
+            f"{extension.__name__}.configure(app=app) takes orchestrators"
+        )
+    if _worker_calls_hooks():
+        return function
+    extension._may_warn = False
+    return cast(_Function, _wrap(extension, function, _function_name(function)))
 
 
 def _function_name(function: Any) -> str:
@@ -404,47 +409,51 @@ def _function_name(function: Any) -> str:
     return cast(str, function.__name__)
 
 
-def _hook_function(extension: Any, function: Any, name: str, app: Any = None) -> Any:
-    """The function with both hooks around it, raise or not; an app's while that is handed over."""
+def _wrap(extension: Any, function: Any, name: str, app: Any = None) -> Any:
+    """The function with a call of each hook around it; the post hook's also after it raised."""
 
-    def call_pre_hook(func_args: Dict[str, Any]) -> Optional[_Invocation]:
-        outer = extension._invocation.get()()
+    def begin(func_args: Dict[str, Any]) -> Optional[SimpleNamespace]:
         # What an invocation calls, or starts as a task, while it runs is part of it.
-        if (outer is not None and outer._runs) or app not in (None, extension.app):
+        is_part = extension._invocation.get().context is not None
+        if is_part or app not in (None, extension.app):  # a later configure() may name another
             return None
-        invocation = _Invocation(name, func_args)
-        # Weakly, so that neither its thread nor a task that it started keeps what has ended.
-        extension._invocation.set(weakref.ref(invocation))
+        # Its thread and the tasks that it starts keep this record, which is empty from the end on.
+        invocation = SimpleNamespace(context=_context_for(name, func_args))
+        extension._invocation.set(invocation)
         try:
-            extension.pre_invocation_app_level(_logger, invocation, func_args)
+            extension.pre_invocation_app_level(_logger, invocation.context, func_args)
         except Exception:
             _report()
+        except BaseException:  # a hook that exits ends the invocation
+            invocation.context = None
+            raise
         return invocation
 
-    def call_post_hook(invocation: _Invocation, func_args: Any, func_ret: object) -> None:
+    def end(invocation: SimpleNamespace, func_args: Dict[str, Any], func_ret: object) -> None:
         try:
-            extension.post_invocation_app_level(_logger, invocation, func_args, func_ret)
+            extension.post_invocation_app_level(_logger, invocation.context, func_args, func_ret)
         except Exception:
             _report()
-        invocation._runs = False
+        finally:
+            invocation.context = None
 
     def call(args: Any, kwargs: Any) -> object:
-        invocation, func_ret = call_pre_hook(kwargs), None
+        invocation, func_ret = begin(kwargs), None
         try:
             func_ret = function(*args, **kwargs)
             return func_ret
         finally:
             if invocation is not None:
-                call_post_hook(invocation, kwargs, func_ret)
+                end(invocation, kwargs, func_ret)
 
     async def call_async(args: Any, kwargs: Any) -> object:
-        invocation, func_ret = call_pre_hook(kwargs), None
+        invocation, func_ret = begin(kwargs), None
         try:
             func_ret = await function(*args, **kwargs)
             return func_ret
         finally:
             if invocation is not None:
-                call_post_hook(invocation, kwargs, func_ret)
+                end(invocation, kwargs, func_ret)
 
     # The worker takes context.function_directory from the file that inspect.getfile names, and only
     # compiling sets that: hence as of the function's own file, on its line, as tracebacks show it.
@@ -460,28 +469,29 @@ def _hook_function(extension: Any, function: Any, name: str, app: Any = None) ->
     return wrapper
 
 
-class _Invocation:
-    """One call of a function where no worker calls the hooks. To them it is the context."""
-
-    _ids = itertools.count()
-    _workers_context: Any = None
-
-    def __init__(self, name: str, func_args: Dict[str, Any]) -> None:
-        vars(self).update(_runs=True, invocation_id=str(next(self._ids)), function_name=name)
-        context = func_args.get("context")
+def _context_for(name: str, func_args: Dict[str, Any]) -> Any:
+    """The worker's own context, where the function takes it."""
+    context = func_args.get("context")
+    if context is not None:
         with contextlib.suppress(Exception):  # it may be anything: a durable function's is text
-            if context is not None and isinstance(context.function_name, str):
-                vars(self).update(_workers_context=context, function_name=context.function_name)
+            if isinstance(context.function_name, str) and isinstance(context.invocation_id, str):
+                return context
+    return _Context(name)
+
+
+class _Context:
+    """What the hooks get as their context where the function does not take the worker's."""
+
+    # No other process, and no later start of this one, has it.
+    _start = uuid.uuid4().hex
+    _count = itertools.count()
+
+    def __init__(self, function_name: str) -> None:
+        self.function_name = function_name
+        self.invocation_id = f"{self._start}-{next(self._count)}"
 
     def __getattr__(self, name: str) -> Any:
-        if self._workers_context is None:
-            raise AttributeError(f"no {name}: the function does not take the worker's context")
-        return getattr(self._workers_context, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # What a hook leaves there, the function finds on the context that it takes.
-        is_own = self._workers_context is None or name in vars(self)
-        object.__setattr__(self if is_own else self._workers_context, name, value)
+        raise AttributeError(f"no {name}: the function does not take the worker's context")
 
 
 def _report() -> None:

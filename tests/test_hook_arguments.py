@@ -1,17 +1,19 @@
-"""What the hooks of any extension get where no worker calls them: what the worker would give them."""
+"""What the hooks get where no worker calls them: what the worker would give them, or says why not."""
 
 import asyncio
-import copy
 import gc
-import threading
+import subprocess
+import sys
 import weakref
+from unittest import mock
 
 import azure.functions as func
 import pytest
 from azure.functions import HttpResponse
 
 import local_host
-from conftest import APP_SETTING, FakeContext, call, get, needs_v2
+from commands import host_environment
+from conftest import APP_SETTING, FakeContext, call, either_way, get, needs_v2, recording_extension
 from python_worker_extension_timer import TimerExtension
 
 
@@ -32,18 +34,14 @@ async def with_context_async(req, context):
     return HttpResponse("hello")
 
 
-def workers_context(function_name="HttpTrigger"):
-    """The context that the worker hands to a function which takes it."""
-    return local_host.Context(local_host.HttpFunction(function_name, hello, "", directory="/app"))
-
-
+@either_way
 @pytest.mark.parametrize("function", [with_context, with_context_async], ids=["sync", "async"])
 def test_both_hooks_get_the_arguments_by_name_and_the_post_hook_what_was_returned(
-    function, recording
+    way, function, recording
 ):
-    req, context = object(), workers_context()
+    req, context = object(), FakeContext()
 
-    response = call(recording.timed(function), req=req, context=context)
+    response = call(way(recording, function), req=req, context=context)
 
     pre, post = recording.calls
     assert pre.func_args == post.func_args == {"req": req, "context": context}
@@ -67,58 +65,86 @@ def test_what_a_unit_test_passes_by_position_reaches_the_function_alone(recordin
     assert recording.calls[0].func_args == {"context": None}
 
 
-def test_each_invocation_has_an_id_of_its_own(recording):
-    decorated = recording.timed(with_context)
-    context = workers_context()
+@either_way
+@pytest.mark.parametrize("function", [with_context, with_context_async], ids=["sync", "async"])
+def test_the_hooks_of_a_function_that_takes_the_workers_context_get_that_very_object(
+    way, function, recording
+):
+    context = FakeContext("as the worker calls it")
+
+    call(way(recording, function), req=None, context=context)
+
+    assert [made.context for made in recording.calls] == [context, context]
+    assert recording.called() == ["pre as the worker calls it", "post as the worker calls it"]
+
+
+class Payload(dict):
+    """Items as attributes, as many an app has them."""
+
+    __getattr__ = dict.__getitem__
+
+
+@either_way
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "an orchestration's, say",
+        None,
+        Payload(number=1),
+        mock.Mock(function_name="no text beside it"),
+        mock.Mock(invocation_id="no text beside it"),
+    ],
+    ids=["text", "None", "payload", "a name alone", "an id alone"],
+)
+def test_an_argument_called_context_may_be_anything_else(way, argument, recording):
+    def activity(context):
+        return context
+
+    assert way(recording, activity)(context=argument) is argument
+    assert recording.called() == ["pre activity", "post activity"]
+    assert argument not in [made.context for made in recording.calls]
+
+
+@either_way
+def test_where_the_function_does_not_take_it_both_hooks_get_one_context_of_its_own(way, recording):
+    hooked = way(recording, hello)
 
     for _ in range(100):
-        decorated(req=None, context=context)
+        hooked(req=None)
 
-    ids = {call.context.invocation_id for call in recording.calls}
-    assert len(ids) == 100
-    assert all(isinstance(invocation_id, str) for invocation_id in ids)
-    assert context.invocation_id not in ids
-
-
-ATTRIBUTES = ["function_directory", "trace_context", "retry_context", "thread_local_storage"]
-
-
-@pytest.mark.parametrize("name", ATTRIBUTES)
-def test_all_else_is_that_of_the_workers_context_where_the_function_takes_it(name, recording):
-    context = workers_context()
-
-    recording.timed(with_context)(req=None, context=context)
-
-    pre, post = recording.calls
-    assert getattr(pre.context, name) is getattr(post.context, name) is getattr(context, name)
+    assert all(made.context.function_name == "hello" for made in recording.calls)
+    pre_ids = [made.context.invocation_id for made in recording.calls[::2]]
+    post_ids = [made.context.invocation_id for made in recording.calls[1::2]]
+    assert pre_ids == post_ids
+    assert (
+        len({invocation_id for invocation_id in pre_ids if isinstance(invocation_id, str)}) == 100
+    )
 
 
-@pytest.mark.parametrize("name", ATTRIBUTES)
-@pytest.mark.parametrize("context", [None, "an orchestration's, say"])
-def test_where_it_does_not_take_it_an_attribute_error_says_why(name, context, recording):
-    if context is None:
-        recording.timed(hello)(req=None)
-    else:
-        recording.timed(with_context)(req=None, context=context)
-
-    assert len(recording.calls) == 2
-    for call_of_hook in recording.calls:
-        with pytest.raises(AttributeError, match=f"^no {name}: the function does not take"):
-            getattr(call_of_hook.context, name)
+PRINT_AN_ID = f"""
+from {TimerExtension.__module__} import {TimerExtension.__name__}
+class Printing({TimerExtension.__name__}):
+    @classmethod
+    def pre_invocation_app_level(cls, logger, context, *args, **kwargs):
+        print(context.invocation_id)
+Printing.timed(lambda req: None)(req=None)
+"""
 
 
-def test_what_the_workers_context_does_not_have_is_an_attribute_error_of_its_own(recording):
-    recording.timed(with_context)(req=None, context=workers_context())
+def test_no_other_process_has_an_invocation_id_again():
+    command = [sys.executable, "-c", PRINT_AN_ID]
 
-    with pytest.raises(AttributeError, match="'Context' object has no attribute 'no_such'"):
-        recording.calls[0].context.no_such
+    first, second = (subprocess.check_output(command, env=host_environment()) for _ in range(2))
+
+    assert len(first) > 16
+    assert first != second
 
 
-@pytest.mark.parametrize("copied", [copy.copy, weakref.ref, hash, repr])
-def test_a_hook_may_do_with_the_context_what_it_may_with_the_workers(copied, recording):
+def test_of_such_a_context_all_else_is_an_attribute_error_that_says_why(recording):
     recording.timed(hello)(req=None)
 
-    assert copied(recording.calls[0].context)
+    with pytest.raises(AttributeError, match="^no trace_context: the function does not take the"):
+        recording.calls[0].context.trace_context
 
 
 @pytest.fixture
@@ -139,36 +165,31 @@ def leaving(extensions):
     return Leaving
 
 
-def test_what_the_pre_hook_leaves_on_the_context_the_post_hook_finds(leaving):
-    leaving.timed(hello)(req=None)
+@either_way
+def test_what_the_pre_hook_leaves_on_the_context_the_post_hook_finds(way, leaving):
+    way(leaving, hello)(req=None)
 
     assert leaving.found == ["a tracer"]
 
 
-def test_the_function_finds_it_too_where_it_takes_the_workers_context(leaving):
-    @leaving.timed
+@either_way
+def test_a_function_that_takes_the_workers_context_finds_it_too(way, leaving):
     def traced(req, context):
         return context.tracer
 
-    assert traced(req=None, context=workers_context()) == "a tracer"
-    assert leaving.found == ["a tracer"]
+    assert way(leaving, traced)(req=None, context=FakeContext()) == "a tracer"
 
 
-class Payload(dict):
-    """Items as attributes, as many an app has them."""
+@pytest.mark.parametrize("function, is_one", [(hello, False), (with_context, True)])
+def test_two_extensions_have_one_context_only_where_the_function_takes_it(
+    function, is_one, recording
+):
+    other = recording_extension()
+    arguments = {"req": None, "context": FakeContext()} if is_one else {"req": None}
 
-    __getattr__ = dict.__getitem__
+    other.timed(recording.timed(function))(**arguments)
 
-
-def test_an_argument_called_context_may_be_anything(recording):
-    @recording.timed
-    def activity(context):
-        return context
-
-    payload = Payload(number=1)
-
-    assert activity(context=payload) is payload
-    assert recording.calls.invocations() == ["activity"]
+    assert (other.calls[0].context is recording.calls[0].context) == is_one
 
 
 @needs_v2
@@ -218,95 +239,44 @@ class Request:
     """An argument that can be referred to weakly."""
 
 
-def test_of_an_invocation_that_has_ended_its_thread_keeps_nothing(extensions):
-    contexts = []
-
-    class Weakly(TimerExtension):
-        @classmethod
-        def pre_invocation_app_level(cls, logger, context, *args, **kwargs):
-            contexts.append(weakref.ref(context))
-
-        @classmethod
-        def post_invocation_app_level(cls, *args, **kwargs):
-            pass
-
-    decorated = Weakly.timed(lambda req, context: Response("hello"))
-    request, context = Request(), workers_context()
-    response = decorated(req=request, context=context)
-    kept = [weakref.ref(thing) for thing in (request, context, response)] + contexts
-
-    del request, context, response
-    gc.collect()
-
-    assert [reference() for reference in kept] == [None] * 4
+@pytest.fixture
+def no_collector():
+    """What is let go is let go at once, not when the garbage collector comes by."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
-def test_a_task_that_it_started_keeps_nothing_either(recording):
+def test_of_an_invocation_that_has_ended_its_thread_keeps_nothing(recording, no_collector):
+    kept = []
+
+    def works(req):
+        response = Response("hello")
+        kept.extend(weakref.ref(thing) for thing in (req, response))
+        return response
+
+    recording.timed(works)(req=Request())
+    kept.append(weakref.ref(recording.calls[0].context))
+    del recording.calls[:]
+
+    assert [reference() for reference in kept] == [None] * 3
+
+
+def test_of_an_invocation_that_has_ended_a_task_that_it_started_keeps_nothing(
+    recording, no_collector
+):
     kept, started = [], []
 
     @recording.timed
     async def starts(req, context):
         started.append(asyncio.ensure_future(asyncio.sleep(60)))
-        response = Response("hello")
-        kept.extend(weakref.ref(thing) for thing in (req, context, response))
-        return response
+        kept.extend(weakref.ref(thing) for thing in (req, context))
 
-    async def run():
-        await starts(req=Request(), context=workers_context())
-        assert recording.calls.invocations() == ["HttpTrigger"]
-        kept.append(weakref.ref(recording.calls[0].context))
+    async def begin():
+        await starts(req=Request(), context=FakeContext())
         del recording.calls[:]
-        gc.collect()
         alive = [reference() for reference in kept]
         started[0].cancel()
         return alive
 
-    assert asyncio.run(run()) == [None] * 4
-
-
-def test_a_coroutine_that_is_dropped_ends_its_own_invocation_alone(recording):
-    waits = recording.timed(wait_for_ever)
-    helper = recording.timed(hello)
-
-    @recording.timed
-    async def outer(req):
-        dropped.close()
-        helper(req=None)
-
-    async def begin():
-        coroutine = waits(req=None)
-        coroutine.send(None)
-        return coroutine
-
-    dropped = asyncio.run(begin())
-    asyncio.run(outer(req=None))
-
-    assert recording.calls.invocations() == ["wait_for_ever", "outer"]
-
-
-async def wait_for_ever(req):
-    await asyncio.sleep(0)
-
-
-def test_threads_do_not_share_the_invocation_that_runs(recording):
-    decorated = recording.timed(hello)
-
-    @recording.timed
-    def outer(req):
-        thread = threading.Thread(target=decorated, kwargs={"req": None})
-        thread.start()
-        thread.join()
-
-    outer(req=None)
-
-    assert recording.calls.invocations() == ["hello", "outer"]
-
-
-def test_the_workers_own_context_is_not_changed(recording):
-    context = FakeContext("HttpTrigger", "its own id")
-    before = dict(vars(context))
-
-    recording.timed(with_context)(req=None, context=context)
-
-    assert vars(context) == before
-    assert recording.calls.invocations() == ["HttpTrigger"]
+    assert asyncio.run(begin()) == [None] * 2

@@ -10,14 +10,16 @@ import zipfile
 import pytest
 
 import python_worker_extension_timer
-from conftest import PACKAGE, ROOT, run
+from commands import copy_project, run_python
+from conftest import PACKAGE, ROOT
 
 NAME = PACKAGE.name
 BUILD = ("-W", "default", "setup.py", "sdist", "bdist_wheel")
 
 
-def run_python(*arguments, cwd, python=sys.executable, **settings):
-    return run([str(python), *map(str, arguments)], cwd, **settings)
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    return copy_project(tmp_path_factory.mktemp("copy") / "project")
 
 
 @pytest.fixture(scope="session")
@@ -70,16 +72,21 @@ def test_no_deprecation_is_caused_by_the_projects_own_metadata(output, tmp_path)
     assert set(re.findall(deprecation, output)) == set(re.findall(deprecation, bare))
 
 
+def files_in(folder):
+    """The source files below a folder of the project, as paths from its top."""
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
 def test_the_sdist_holds_all_that_its_tests_need(sdist):
     with tarfile.open(str(sdist)) as archive:
         files = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
 
-    expected = {"readme.md", "LICENSE", "setup.py", ".gitignore"}
-    for folder in (NAME, "tests"):
-        for path in (ROOT / folder).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
-                expected.add(path.relative_to(ROOT).as_posix())
-    assert expected <= files
+    top_level = {"readme.md", "LICENSE", "setup.py", ".gitignore"}
+    assert top_level | files_in(NAME) | files_in("tests") <= files
     assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
 
 
@@ -90,8 +97,8 @@ def test_the_wheel_holds_the_package_with_py_typed_and_nothing_else_at_its_top_l
         files = archive.namelist()
 
     assert {name.split("/")[0] for name in files} == {NAME, dist_info}
-    package = [f"{NAME}/__init__.py", f"{NAME}/py.typed"]
-    assert sorted(name for name in files if name.startswith(NAME + "/")) == package
+    assert {name for name in files if name.startswith(NAME + "/")} == files_in(NAME)
+    assert f"{NAME}/py.typed" in files
     assert [name for name in files if name.endswith("/LICENSE")]
 
 
@@ -107,13 +114,21 @@ def test_the_metadata_is_what_setup_py_declares(metadata, declared):
     assert metadata["Summary"] == declared["description"]
     assert declared["license"] in (metadata["License"], metadata["License-Expression"])
     assert metadata["Requires-Python"] == declared["python_requires"]
-    assert metadata["Keywords"].replace(",", " ") == declared["keywords"]
-    assert metadata.get_all("Classifier") == declared["classifiers"]
-    urls = [f"{label}, {url}" for label, url in declared.get("project_urls", {}).items()]
-    assert set(urls) <= set(metadata.get_all("Project-URL", []))
-    assert metadata["Home-page"] in (None, declared["url"])
-    no_author = (None, "UNKNOWN")
-    assert metadata["Author"] in ([declared["author"]] if "author" in declared else no_author)
+    assert metadata.get_all("Classifier", []) == declared.get("classifiers", [])
+
+
+def test_the_metadata_has_the_keywords_urls_and_author_where_setup_py_declares_some(
+    metadata, declared
+):
+    keywords = declared.get("keywords", [])
+    if isinstance(keywords, str):
+        keywords = keywords.split()
+    urls = {f"{label}, {url}" for label, url in declared.get("project_urls", {}).items()}
+
+    assert re.findall(r"[^\s,]+", metadata["Keywords"] or "") == keywords
+    assert urls <= set(metadata.get_all("Project-URL", []))
+    assert metadata["Home-page"] in (None, "UNKNOWN", declared.get("url"))
+    assert (metadata["Author"] or "UNKNOWN") == declared.get("author", "UNKNOWN")
 
 
 def test_the_description_is_the_readme_as_markdown(metadata, project):
@@ -124,34 +139,27 @@ def test_the_description_is_the_readme_as_markdown(metadata, project):
     assert "".join(payload.split()) == "".join(readme.split())
 
 
-def test_every_python_from_3_7_to_3_14_is_declared(declared):
-    versions = [line.rsplit(" ", 1)[1] for line in declared["classifiers"] if ":: 3." in line]
-
-    assert versions == [f"3.{minor}" for minor in range(7, 15)]
-
-
 def requirements(lines):
     """The requirements as text that does not depend on who wrote it down."""
     found = set()
     for line in lines:
         requirement, _, marker = re.sub(r"[\s()'\"]", "", line).partition(";")
-        name = re.match(r"[\w-]+", requirement).group()
+        name = re.match(r"[\w.-]+", requirement).group()
         bounds = sorted(filter(None, requirement[len(name) :].split(",")))
         found.add((name, tuple(bounds), marker))
     return found
 
 
-def test_each_python_gets_the_sdks_line_for_it_and_the_extra_dev_the_tools(metadata, declared):
+def test_the_metadata_has_the_requirements_and_extras_that_setup_py_declares(metadata, declared):
     expected = [*declared["install_requires"]]
     for extra, names in declared["extras_require"].items():
         expected += [f"{name}; extra == {extra}" for name in names]
 
     assert requirements(metadata.get_all("Requires-Dist")) == requirements(expected)
-    assert requirements(declared["install_requires"]) == {
-        ("azure-functions", ("<2.0.0", ">=1.7.0"), "python_version<3.13"),
-        ("azure-functions", ("<3.0.0", ">=2.0.0"), "python_version>=3.13"),
-    }
-    assert set(declared["extras_require"]["dev"]) == {"pytest", "setuptools", "wheel", "twine"}
+
+
+def test_what_the_tests_need_is_in_the_extra_dev(declared):
+    assert {"pytest", "setuptools", "wheel", "twine"} <= set(declared["extras_require"]["dev"])
 
 
 def test_twine_finds_nothing_to_say(sdist, wheel, project):

@@ -1,0 +1,466 @@
+"""Where no worker calls the hooks, a decorated function and one of a handed-over app have them."""
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import io
+import sys
+import threading
+import traceback
+import typing
+
+import azure.functions as func
+import pytest
+from azure.functions import HttpResponse
+
+from conftest import (
+    APP_SETTING,
+    WORKER_RUNTIME,
+    at_once,
+    call,
+    either_way,
+    get,
+    recording_extension,
+)
+from python_worker_extension_timer import TimerExtension
+
+
+@pytest.fixture(autouse=True)
+def no_hooks(extension, python):
+    python(3, 13)
+
+
+def hello(req: func.HttpRequest) -> HttpResponse:
+    """Says hello."""
+    return HttpResponse("hello")
+
+
+async def hello_async(req: func.HttpRequest) -> HttpResponse:
+    """Says hello."""
+    await asyncio.sleep(0)
+    return HttpResponse("hello")
+
+
+def with_context(req: func.HttpRequest, context: func.Context) -> HttpResponse:
+    return HttpResponse("hello")
+
+
+class Greeter:
+    def greet(self, req: func.HttpRequest) -> HttpResponse:
+        return HttpResponse("hello")
+
+    async def greet_async(self, req: func.HttpRequest) -> HttpResponse:
+        return HttpResponse("hello")
+
+
+sync_and_async = pytest.mark.parametrize("function", [hello, hello_async], ids=["sync", "async"])
+
+
+@either_way
+@sync_and_async
+def test_each_invocation_has_both_hooks_and_returns_what_the_function_returns(
+    way, function, recording
+):
+    hooked = way(recording, function)
+
+    responses = [call(hooked, req=None) for _ in range(3)]
+
+    name = function.__name__
+    assert recording.called() == [f"pre {name}", f"post {name}"] * 3
+    assert [made.func_ret for made in recording.calls[1::2]] == responses
+    assert responses[0].get_body() == b"hello"
+
+
+@either_way
+@pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 11), (3, 12)])
+def test_where_the_app_setting_is_off_the_hooks_are_called_on_every_python(
+    version, way, recording, python, monkeypatch
+):
+    python(*version)
+    monkeypatch.setenv(WORKER_RUNTIME, "python")
+    monkeypatch.setenv(APP_SETTING, "0")
+
+    way(recording, hello)(req=None)
+
+    assert recording.called() == ["pre hello", "post hello"]
+
+
+@either_way
+@pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 11), (3, 12)])
+@sync_and_async
+def test_where_the_worker_calls_the_hooks_the_function_stays_as_it_is(
+    version, way, function, python, monkeypatch
+):
+    python(*version)
+    monkeypatch.setenv(APP_SETTING, "1")
+
+    assert way(TimerExtension, function) is function
+
+
+@either_way
+def test_the_hooks_get_a_logger_whose_lines_are_user_logs_of_the_package(way, recording):
+    way(recording, hello)(req=None)
+
+    names = [made.logger.name for made in recording.calls]
+    assert names == [TimerExtension.__module__] * 2
+
+
+@either_way
+def test_the_post_hook_is_called_at_the_end_of_an_async_function(way, recording):
+    async def works(req):
+        called = recording.called()
+        await asyncio.sleep(0)
+        return called, recording.called()
+
+    assert call(way(recording, works), req=None) == (["pre works"], ["pre works"])
+    assert recording.called() == ["pre works", "post works"]
+
+
+@either_way
+@pytest.mark.parametrize(
+    "function", [hello, hello_async, with_context, Greeter().greet, Greeter().greet_async]
+)
+def test_the_worker_takes_what_has_hooks_for_the_function_itself(way, function, recording):
+    hooked = way(recording, function)
+
+    assert hooked is not function
+    assert inspect.isfunction(hooked)
+    assert inspect.signature(hooked) == inspect.signature(function)
+    assert typing.get_type_hints(hooked) == typing.get_type_hints(function)
+    assert inspect.iscoroutinefunction(hooked) == inspect.iscoroutinefunction(function)
+    assert inspect.getfile(hooked) == __file__
+    assert inspect.getsource(hooked) == inspect.getsource(function)
+    assert (hooked.__name__, hooked.__doc__) == (function.__name__, function.__doc__)
+
+
+def test_type_hints_written_as_strings_are_read_where_the_function_stands():
+    def later(req: "func.HttpRequest") -> "HttpResponse":
+        return HttpResponse()
+
+    hints = typing.get_type_hints(TimerExtension.timed(later))
+
+    assert hints == {"req": func.HttpRequest, "return": HttpResponse}
+
+
+@sync_and_async
+def test_wrong_arguments_raise_what_they_raise_without_hooks(function):
+    with pytest.raises(
+        TypeError, match=f"{function.__name__}.*missing 1 required positional argument"
+    ):
+        call(TimerExtension.timed(function))
+
+
+def failing(error):
+    def fails(req):
+        raise error
+
+    return fails
+
+
+def failing_async(error):
+    async def fails(req):
+        raise error
+
+    return fails
+
+
+@either_way
+@pytest.mark.parametrize(
+    "make, error",
+    [
+        (failing, ValueError("mine")),
+        (failing, StopIteration()),
+        (failing, KeyboardInterrupt()),
+        (failing_async, ValueError("mine")),
+        (failing_async, asyncio.CancelledError()),
+    ],
+)
+def test_after_a_function_that_raises_the_post_hook_is_called_and_the_exception_comes_through(
+    way, make, error, recording
+):
+    hooked = way(recording, make(error))
+
+    for _ in range(2):
+        with pytest.raises(type(error)) as caught:
+            call(hooked, req=None)
+
+    assert caught.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert recording.called() == ["pre fails", "post fails"] * 2
+    assert recording.calls[1].func_ret is None
+
+
+@pytest.mark.parametrize("make", [failing, failing_async])
+def test_in_the_post_hook_exc_info_is_what_the_function_raised_if_it_did(make, extensions):
+    class Looking(TimerExtension):
+        found = []
+
+        @classmethod
+        def pre_invocation_app_level(cls, *args, **kwargs):
+            pass
+
+        @classmethod
+        def post_invocation_app_level(cls, *args, **kwargs):
+            cls.found.append(sys.exc_info()[1])
+
+    error = ValueError("mine")
+    with pytest.raises(ValueError):
+        call(Looking.timed(make(error)), req=None)
+    call(Looking.timed(hello), req=None)
+
+    assert Looking.found == [error, None]
+
+
+def test_a_cancelled_invocation_has_its_post_hook_and_stays_cancelled(recording):
+    @recording.timed
+    async def sleeps(req):
+        await asyncio.sleep(60)
+
+    async def begin_and_cancel():
+        task = asyncio.ensure_future(sleeps(req=None))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(begin_and_cancel())
+    assert recording.called() == ["pre sleeps", "post sleeps"]
+
+
+def test_a_traceback_shows_the_function_in_its_own_file_and_two_lines_of_its_wrapper():
+    hooked = TimerExtension.timed(failing(ValueError("mine")))
+
+    with pytest.raises(ValueError) as caught:
+        hooked(req=None)
+
+    _, wrapper, in_extension, own = traceback.extract_tb(caught.value.__traceback__)
+    assert (wrapper.name, wrapper.filename, wrapper.line) == (
+        "wrapper",
+        __file__,
+        "def fails(req):",
+    )
+    assert in_extension.name == "call"
+    assert (own.filename, own.line) == (__file__, "raise error")
+
+
+@pytest.mark.parametrize("hook", ["pre_invocation_app_level", "post_invocation_app_level"])
+@pytest.mark.parametrize("stderr_is", ["open", "closed", None])
+def test_a_hook_that_raises_is_shown_on_stderr_and_does_not_fail_the_function(
+    hook, stderr_is, recording, monkeypatch, capsys
+):
+    def raises(*args, **kwargs):
+        raise RuntimeError("the author's own")
+
+    stderr = io.StringIO()
+    if stderr_is == "closed":
+        stderr.close()
+    monkeypatch.setattr(sys, "stderr", stderr_is and stderr)
+    monkeypatch.setattr(recording, hook, raises)
+    hooked = recording.timed(hello)
+
+    assert [hooked(req=None).get_body() for _ in range(2)] == [b"hello"] * 2
+    assert len(recording.calls) == 2
+    assert capsys.readouterr().out == ""
+    if stderr_is == "open":
+        assert stderr.getvalue().count("RuntimeError: the author's own") == 2
+
+
+@pytest.mark.parametrize("hook", ["pre_invocation_app_level", "post_invocation_app_level"])
+def test_after_a_hook_that_exits_the_next_invocation_has_its_hooks(hook, recording, monkeypatch):
+    def exits(*args, **kwargs):
+        raise SystemExit
+
+    hooked = recording.timed(hello)
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, hook, exits)
+        with pytest.raises(SystemExit):
+            hooked(req=None)
+    del recording.calls[:]
+
+    hooked(req=None)
+
+    assert recording.called() == ["pre hello", "post hello"]
+
+
+@sync_and_async
+def test_the_hooks_of_each_of_two_extensions_are_called(function, recording):
+    other = recording_extension()
+
+    call(other.timed(recording.timed(function)), req=None)
+
+    name = function.__name__
+    assert recording.called() == other.called() == [f"pre {name}", f"post {name}"]
+
+
+@either_way
+def test_a_decorated_function_that_another_calls_is_part_of_its_invocation(way, recording):
+    helper = recording.timed(hello)
+
+    def outer(req):
+        return helper(req=req)
+
+    way(recording, outer)(req=None)
+    helper(req=None)
+
+    assert recording.called() == ["pre outer", "post outer", "pre hello", "post hello"]
+
+
+@pytest.mark.parametrize("hook", ["pre", "post"])
+def test_a_decorated_function_that_a_hook_calls_is_part_of_the_invocation(hook, extensions):
+    called = []
+
+    class CallsBack(TimerExtension):
+        @classmethod
+        def pre_invocation_app_level(cls, *args, **kwargs):
+            called.append("pre")
+            hook == "pre" and helper(None)
+
+        @classmethod
+        def post_invocation_app_level(cls, *args, **kwargs):
+            called.append("post")
+            hook == "post" and helper(None)
+
+    @CallsBack.timed
+    def helper(req):
+        called.append("helper")
+
+    helper(None)
+
+    expected = ["pre", "helper", "post"]
+    expected.insert(expected.index(hook) + 1, "helper")
+    assert called == expected
+
+
+def in_a_task(helper):
+    return asyncio.ensure_future(helper(req=None))
+
+
+def in_a_thread(helper):
+    # As asyncio.to_thread does, from Python 3.9 on.
+    run = functools.partial(contextvars.copy_context().run, asyncio.run, helper(req=None))
+    return asyncio.get_event_loop().run_in_executor(None, run)
+
+
+@pytest.mark.parametrize("begin", [in_a_task, in_a_thread])
+def test_what_a_function_starts_while_it_runs_is_part_of_it_also_where_it_ends_later(
+    begin, recording
+):
+    helper_runs, outer_has_ended = threading.Event(), threading.Event()
+
+    async def wait_for(event):
+        for _ in range(10_000):
+            if not event.is_set():
+                await asyncio.sleep(0.001)
+
+    @recording.timed
+    async def helper(req):
+        helper_runs.set()
+        await wait_for(outer_has_ended)
+
+    @recording.timed
+    async def outer(req):
+        started = begin(helper)
+        await wait_for(helper_runs)
+        return started
+
+    async def both():
+        started = await outer(req=None)
+        was_done = started.done()
+        outer_has_ended.set()
+        await started
+        return was_done
+
+    assert asyncio.run(both()) is False
+    assert recording.called() == ["pre outer", "post outer"]
+
+
+def test_what_a_function_left_running_is_no_part_of_it_once_it_has_ended(recording):
+    helper = recording.timed(hello_async)
+    tasks = []
+
+    async def later(ended):
+        await ended.wait()
+        await helper(req=None)
+
+    @recording.timed
+    async def starts(req):
+        tasks.append(asyncio.ensure_future(later(req)))
+
+    async def both():
+        ended = asyncio.Event()
+        await starts(req=ended)
+        ended.set()
+        await tasks[0]
+
+    asyncio.run(both())
+
+    ends = ["post starts", "pre hello_async", "post hello_async"]
+    assert recording.called() == ["pre starts", *ends]
+
+
+def test_a_coroutine_that_is_dropped_ends_its_own_invocation_alone(recording):
+    helper = recording.timed(hello)
+
+    @recording.timed
+    async def waits(req):
+        await asyncio.sleep(0)
+
+    @recording.timed
+    async def outer(req):
+        dropped.close()
+        helper(req=None)
+
+    async def begin():
+        coroutine = waits(req=None)
+        coroutine.send(None)
+        return coroutine
+
+    dropped = asyncio.run(begin())
+    asyncio.run(outer(req=None))
+
+    assert recording.called() == ["pre waits", "pre outer", "post waits", "post outer"]
+
+
+def test_threads_do_not_share_the_invocation_that_runs(recording):
+    hooked = recording.timed(hello)
+
+    @recording.timed
+    def outer(req):
+        thread = threading.Thread(target=hooked, kwargs={"req": None})
+        thread.start()
+        thread.join()
+
+    outer(req=None)
+
+    assert recording.called() == ["pre outer", "pre hello", "post hello", "post outer"]
+
+
+def test_invocations_on_sixteen_threads_each_have_both_hooks(recording):
+    hooked = recording.timed(hello)
+
+    at_once(*[lambda: [hooked(req=None) for _ in range(100)]] * 16)
+
+    contexts = [made.context for made in recording.calls]
+    assert sorted(recording.called()) == ["post hello"] * 1600 + ["pre hello"] * 1600
+    assert len({context.invocation_id for context in contexts}) == 1600
+
+
+def test_invocations_on_one_event_loop_each_have_both_hooks(recording):
+    hooked = recording.timed(hello_async)
+
+    async def overlapping():
+        await asyncio.gather(*[hooked(req=None) for _ in range(100)])
+
+    asyncio.run(overlapping())
+
+    assert recording.called() == ["pre hello_async"] * 100 + ["post hello_async"] * 100
+
+
+@either_way
+@sync_and_async
+def test_the_hooks_are_called_over_http_too(way, function, serve, recording):
+    answer = get(f"{serve(way(recording, function))}/api/{function.__name__}")
+
+    assert answer.body == b"hello"
+    assert recording.called() == [f"pre {function.__name__}", f"post {function.__name__}"]
