@@ -6,6 +6,9 @@ It serves the HTTP-triggered functions of APP, a folder with a function app of t
 programming model, calls its worker extensions as the Python worker does, and refuses the responses
 that the Functions host refuses. It knows HTTP triggers, HTTP responses and ``context``; no other
 binding, no keys, no route constraints.
+
+Without APP it serves the sample app and calls, once each, the functions that answer GET and have no
+parameter in the route. Those of another app it calls with ``--once`` alone: a GET may send a mail.
 """
 
 import argparse
@@ -32,6 +35,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 import azure.functions
+
+SAMPLE_APP = Path(__file__).parent / "apps" / "v2"
 
 # What is assumed where the app has no such file.
 ASSUMED = {
@@ -62,7 +67,7 @@ class StartError(Exception):
 
 
 class HttpFunction(NamedTuple):
-    """An HTTP-triggered function, whichever programming model declared it."""
+    """A function, whichever programming model declared it; no methods where no HTTP trigger."""
 
     name: str
     function: Callable[..., Any]
@@ -70,7 +75,7 @@ class HttpFunction(NamedTuple):
     methods: Tuple[str, ...] = ALL_METHODS
     parameter: str = "req"
     directory: str = ""
-    # Why it is listed but not called; nothing where it is served.
+    # Why it is listed but not served; nothing where it is.
     refusal: str = ""
 
 
@@ -356,7 +361,7 @@ def route_pattern(path: str) -> "re.Pattern[str]":
 
 
 def load_app(app: Path) -> Tuple[List[HttpFunction], str]:
-    """Import the app, with its settings in the environment: its HTTP functions and route prefix."""
+    """Import the app, with its settings in the environment: its functions and route prefix."""
     definitions = sorted(app.glob("*/function.json"))
     is_v2 = (app / "function_app.py").is_file()
     if not is_v2 and not definitions:
@@ -392,12 +397,12 @@ def load_v2() -> Iterable[HttpFunction]:
 
 
 def functions_of(app: Any) -> Iterable[HttpFunction]:
-    """The HTTP functions of a v2 app, taken from it as the worker does: once."""
+    """The functions of a v2 app, taken from it as the worker does: once."""
     for function in app.get_functions():
         bindings = [binding.get_dict_repr() for binding in function.get_bindings()]
         user_function = function.get_user_function()
         directory = Path(inspect.getfile(user_function)).parent
-        yield from http_functions(function.get_function_name(), user_function, bindings, directory)
+        yield read_function(function.get_function_name(), user_function, bindings, directory)
 
 
 def load_v1(app: Path, definitions: Iterable[Path]) -> Iterable[HttpFunction]:
@@ -412,26 +417,33 @@ def load_v1(app: Path, definitions: Iterable[Path]) -> Iterable[HttpFunction]:
         names = parts[:-1] if parts[-1] == "__init__" else parts
         module = importlib.import_module(".".join(["__app__", *names]))
         function = getattr(module, definition.get("entryPoint", "main"))
-        yield from http_functions(file.parent.name, function, definition["bindings"], file.parent)
+        yield read_function(file.parent.name, function, definition["bindings"], file.parent)
 
 
-def http_functions(
+def read_function(
     name: str, function: Callable[..., Any], bindings: List[Dict[str, Any]], directory: Path
-) -> Iterable[HttpFunction]:
-    triggers = [b for b in bindings if str(b["type"]).lower() == "httptrigger"]
+) -> HttpFunction:
+    triggers = [b for b in bindings if str(b["type"]).lower().endswith("trigger")]
+    http = next((b for b in triggers if str(b["type"]).lower() == "httptrigger"), None)
     answers = [b for b in bindings if (b["type"], b.get("name")) == ("http", "$return")]
-    further = sorted({str(b["type"]) for b in bindings if b not in triggers + answers})
-    refusal = f"{name} is not served: the local host has no binding of type {', '.join(further)}."
-    for trigger in triggers:
-        yield HttpFunction(
-            name,
-            function,
-            route=trigger.get("route") or name,
-            methods=tuple(str(method).upper() for method in trigger.get("methods") or ALL_METHODS),
-            parameter=trigger["name"],
-            directory=str(directory),
-            refusal=refusal if further else "",
+    further = [b for b in bindings if b not in triggers + answers]
+    kind, unknown = ("binding", further) if http else ("trigger", triggers)
+    types = ", ".join(sorted({str(b["type"]) for b in unknown}))
+    reason = f"the local host has no {kind} of type {types}" if unknown else "it has no trigger"
+    refusal = f"{name} is not served: {reason}."
+    if not http:
+        return HttpFunction(
+            name, function, route="", methods=(), directory=str(directory), refusal=refusal
         )
+    return HttpFunction(
+        name,
+        function,
+        route=http.get("route") or name,
+        methods=tuple(str(method).upper() for method in http.get("methods") or ALL_METHODS),
+        parameter=http["name"],
+        directory=str(directory),
+        refusal=refusal if further else "",
+    )
 
 
 def read_json(file: Path) -> Dict[str, Any]:
@@ -473,14 +485,18 @@ def main() -> int:
         metavar="APP",
         nargs="?",
         type=Path,
-        default=Path(__file__).parent / "apps" / "v2",
-        help="the function app's folder (default: the sample app)",
+        help="the function app's folder (default: the sample app, each function called once)",
     )
     parser.add_argument(
         "--port", type=port_number, default=7071, help="0 for any free one (default: %(default)s)"
     )
-    parser.add_argument("--once", action="store_true", help="stop when each function has answered")
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        help="call each function that answers GET and has no parameter in its route, then stop",
+    )
     options = parser.parse_args()
+    app = options.app or SAMPLE_APP
 
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
     handler = logging.StreamHandler(sys.stdout)
@@ -489,22 +505,25 @@ def main() -> int:
         handlers=[handler], level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        host = LocalHost(*load_app(options.app.resolve()), options.port)
+        host = LocalHost(*load_app(app.resolve()), options.port)
     except StartError as error:
         print(f"local_host: {error}", file=sys.stderr)
         return 1
 
     with contextlib.suppress(KeyboardInterrupt), host:
+        if not options.app:
+            print("No APP given: serving the sample app.")
         for name, assumption in ASSUMED.items():
-            if not (options.app / name).is_file():
+            if not (app / name).is_file():
                 print(f"No {name}: {assumption}.")
         print("Functions:\n")
         for function in host.functions:
             declared = function.methods != ALL_METHODS
             methods = f"[{','.join(function.methods)}] " if declared else ""
-            url = f"{function.name}: {methods}{host.url}{host.path(function)}"
+            hint = " (has a parameter: call it yourself)" if "{" in function.route else ""
+            url = f"{function.name}: {methods}{host.url}{host.path(function)}{hint}"
             print(f"    {function.refusal or url}")
-        for function in host.functions:
+        for function in host.functions if options.once or not options.app else ():
             is_called = "GET" in function.methods and "{" not in function.route
             if is_called and not function.refusal:
                 show_answer(host, host.path(function))

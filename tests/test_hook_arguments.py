@@ -7,13 +7,11 @@ import sys
 import weakref
 from unittest import mock
 
-import azure.functions as func
 import pytest
 from azure.functions import HttpResponse
 
-import local_host
 from commands import host_environment
-from conftest import APP_SETTING, FakeContext, call, either_way, get, needs_v2, recording_extension
+from conftest import FakeContext, call, either_way, recording_extension
 from python_worker_extension_timer import TimerExtension
 
 
@@ -192,49 +190,6 @@ def test_two_extensions_have_one_context_only_where_the_function_takes_it(
     assert (other.calls[0].context is recording.calls[0].context) == is_one
 
 
-@needs_v2
-def test_the_same_hook_source_does_the_same_as_where_the_worker_calls_it(
-    extensions, serve, python, monkeypatch
-):
-    seen = []
-
-    class Reading(func.AppExtensionBase):
-        @classmethod
-        def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
-            seen.append((func_args["req"].params["name"], context.function_directory))
-
-        @classmethod
-        def post_invocation_app_level(
-            cls, logger, context, func_args=None, func_ret=None, *args, **kwargs
-        ):
-            seen.append((func_args["req"].params["name"], func_ret.get_body()))
-
-    class ReadingWithoutWorker(TimerExtension):
-        pre_invocation_app_level = Reading.pre_invocation_app_level
-        post_invocation_app_level = Reading.post_invocation_app_level
-
-    def ask(version, setting):
-        python(*version)
-        monkeypatch.setenv(APP_SETTING, setting)
-        app = func.FunctionApp()
-        app.route(route="hello")(with_context)
-        ReadingWithoutWorker.configure(app=app)
-        del seen[:]
-        get(serve(*local_host.functions_of(app)) + "/api/hello?name=Azure")
-        return seen[:]
-
-    without_worker = ask((3, 13), "1")
-    # The worker knows both classes, and calls the hooks of each.
-    by_worker = ask((3, 11), "1")[::2]
-
-    assert len(without_worker) == 2
-    assert without_worker == by_worker
-
-
-class Response(HttpResponse):
-    """A response, which can be referred to weakly."""
-
-
 class Request:
     """An argument that can be referred to weakly."""
 
@@ -248,18 +203,13 @@ def no_collector():
 
 
 def test_of_an_invocation_that_has_ended_its_thread_keeps_nothing(recording, no_collector):
-    kept = []
-
-    def works(req):
-        response = Response("hello")
-        kept.extend(weakref.ref(thing) for thing in (req, response))
-        return response
-
-    recording.timed(works)(req=Request())
-    kept.append(weakref.ref(recording.calls[0].context))
+    recording.timed(hello)(req=Request())
+    pre = recording.calls[0]
+    kept = [weakref.ref(pre.context), weakref.ref(pre.func_args["req"])]
+    del pre
     del recording.calls[:]
 
-    assert [reference() for reference in kept] == [None] * 3
+    assert [reference() for reference in kept] == [None] * 2
 
 
 def test_of_an_invocation_that_has_ended_a_task_that_it_started_keeps_nothing(

@@ -21,7 +21,6 @@ from conftest import (
     call,
     either_way,
     get,
-    recording_extension,
 )
 from python_worker_extension_timer import TimerExtension
 
@@ -48,9 +47,6 @@ def with_context(req: func.HttpRequest, context: func.Context) -> HttpResponse:
 
 class Greeter:
     def greet(self, req: func.HttpRequest) -> HttpResponse:
-        return HttpResponse("hello")
-
-    async def greet_async(self, req: func.HttpRequest) -> HttpResponse:
         return HttpResponse("hello")
 
 
@@ -118,9 +114,7 @@ def test_the_post_hook_is_called_at_the_end_of_an_async_function(way, recording)
 
 
 @either_way
-@pytest.mark.parametrize(
-    "function", [hello, hello_async, with_context, Greeter().greet, Greeter().greet_async]
-)
+@pytest.mark.parametrize("function", [hello, hello_async, with_context, Greeter().greet])
 def test_the_worker_takes_what_has_hooks_for_the_function_itself(way, function, recording):
     hooked = way(recording, function)
 
@@ -283,16 +277,6 @@ def test_after_a_hook_that_exits_the_next_invocation_has_its_hooks(hook, recordi
     assert recording.called() == ["pre hello", "post hello"]
 
 
-@sync_and_async
-def test_the_hooks_of_each_of_two_extensions_are_called(function, recording):
-    other = recording_extension()
-
-    call(other.timed(recording.timed(function)), req=None)
-
-    name = function.__name__
-    assert recording.called() == other.called() == [f"pre {name}", f"post {name}"]
-
-
 @either_way
 def test_a_decorated_function_that_another_calls_is_part_of_its_invocation(way, recording):
     helper = recording.timed(hello)
@@ -306,20 +290,19 @@ def test_a_decorated_function_that_another_calls_is_part_of_its_invocation(way, 
     assert recording.called() == ["pre outer", "post outer", "pre hello", "post hello"]
 
 
-@pytest.mark.parametrize("hook", ["pre", "post"])
-def test_a_decorated_function_that_a_hook_calls_is_part_of_the_invocation(hook, extensions):
+def test_a_decorated_function_that_a_hook_calls_is_part_of_the_invocation(extensions):
     called = []
 
     class CallsBack(TimerExtension):
         @classmethod
         def pre_invocation_app_level(cls, *args, **kwargs):
             called.append("pre")
-            hook == "pre" and helper(None)
+            helper(None)
 
         @classmethod
         def post_invocation_app_level(cls, *args, **kwargs):
             called.append("post")
-            hook == "post" and helper(None)
+            helper(None)
 
     @CallsBack.timed
     def helper(req):
@@ -327,9 +310,7 @@ def test_a_decorated_function_that_a_hook_calls_is_part_of_the_invocation(hook, 
 
     helper(None)
 
-    expected = ["pre", "helper", "post"]
-    expected.insert(expected.index(hook) + 1, "helper")
-    assert called == expected
+    assert called == ["pre", "helper", "helper", "post", "helper"]
 
 
 def in_a_task(helper):

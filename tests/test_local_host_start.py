@@ -1,296 +1,242 @@
-"""The local host's command: the apps that it loads, what it prints, and how it fails."""
+"""The local host's command: the apps that it loads, what it prints and calls, and how it fails."""
 
+import itertools
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
+import threading
 
+import azure.functions as func
 import pytest
 
-from conftest import (
-    APPS,
-    TESTS,
-    get,
-    host_command,
-    host_environment,
-    needs_v2,
-    run,
-    run_host,
-    running_host,
-)
+import local_host
+from commands import host_command, host_environment, run, run_host, running_host
+from conftest import APPS, TESTS, get, needs_v2
+
+HTTP = {"type": "httpTrigger", "direction": "in", "name": "req"}
+ANSWER = {"type": "http", "direction": "out", "name": "$return"}
+TIMER = {"type": "timerTrigger", "direction": "in", "name": "timer"}
+QUEUE = {"type": "queue", "direction": "out", "name": "message"}
+BLOB = {"type": "blob", "direction": "in", "name": "blob"}
+
+
+def v1_app(folder, *bindings, name="hello", source="def main(req): return 'hello'", **definition):
+    """The folder of a v1 app, with one more function in it."""
+    (folder / name).mkdir()
+    definition = {"bindings": bindings, **definition}
+    (folder / name / "function.json").write_text(json.dumps(definition))
+    (folder / name / "__init__.py").write_text(source)
+    return folder
+
+
+def test_with_once_the_host_shows_what_a_function_answers_and_stops(tmp_path):
+    result = run_host(v1_app(tmp_path, HTTP, ANSWER))
+
+    assert re.search(r"\nGET http://localhost:\d+/api/hello\nHTTP/1.1 200 OK\n", result.stdout)
+    assert result.stdout.endswith("\nContent-Length: 5\n\nhello\n")
+    assert result.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
+    """What is printed with ``--once`` of an app with a function of every kind."""
+    app = tmp_path_factory.mktemp("app")
+    v1_app(app, HTTP, name="any")
+    v1_app(app, {**HTTP, "methods": ["get", "post"]}, name="get")
+    v1_app(app, {**HTTP, "route": "items/{id}"}, name="item")
+    v1_app(app, name="none")
+    v1_app(app, {**HTTP, "methods": ["post"]}, name="post")
+    v1_app(app, HTTP, QUEUE, BLOB, name="puts")
+    v1_app(app, HTTP, {**ANSWER, "name": "res"}, name="res")
+    v1_app(app, TIMER, QUEUE, name="tick")
+    return re.sub(r"localhost:\d+", "localhost", run_host(app).stdout)
+
+
+def test_each_function_is_listed_with_its_url_or_why_it_is_not_served(printed):
+    assert re.findall("^    (.*)", printed, re.MULTILINE) == [
+        "any: http://localhost/api/any",
+        "get: [GET,POST] http://localhost/api/get",
+        "none is not served: it has no trigger.",
+        "post: [POST] http://localhost/api/post",
+        "puts is not served: the local host has no binding of type blob, queue.",
+        "res is not served: the local host has no binding of type http.",
+        "tick is not served: the local host has no trigger of type timerTrigger.",
+        "item: http://localhost/api/items/{id} (has a parameter: call it yourself)",
+    ]
+
+
+def test_with_once_the_host_calls_each_function_that_answers_get_and_has_no_parameter(printed):
+    assert re.findall("^GET http://localhost(.*)", printed, re.MULTILINE) == [
+        "/api/any",
+        "/api/get",
+    ]
+
+
+def test_without_once_the_host_calls_no_function_of_an_app(tmp_path):
+    source = "calls = []\ndef main(req): calls.append(req); return str(len(calls))"
+
+    with running_host(v1_app(tmp_path, HTTP, source=source)) as (_, url):
+        assert get(url + "/api/hello").body == b"1"
 
 
 @needs_v2
-def test_a_v2_app_has_its_settings_its_prefix_and_its_folder(make_app):
-    app = make_app(
-        """
-import os
-import azure.functions as func
-app = func.FunctionApp()
+def test_without_an_app_the_host_says_that_it_serves_the_sample_app_and_calls_its_functions():
+    with subprocess.Popen(
+        host_command("--port", 0), env=host_environment(), stdout=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        watchdog = threading.Timer(60, process.kill)
+        watchdog.start()
+        lines = list(itertools.takewhile("Serving until Ctrl-C.\n".__ne__, process.stdout))
+        watchdog.cancel()
+        process.kill()
 
-@app.route(route="where", methods=["GET"])
-def where(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    values = context.function_directory, os.environ["GREETING"], os.environ["KEPT"]
-    return func.HttpResponse(" ".join(values))
-""",
-        GREETING="from settings",
-        KEPT="from settings",
-    )
+    assert lines[:2] == ["No APP given: serving the sample app.\n", "Functions:\n"]
+    assert "HTTP/1.1 200 OK\n" in lines
+
+
+def v2_functions():
+    """What the host finds in a v2 app of a timer and an orchestrator."""
+    app = func.FunctionApp()
+
+    @app.timer_trigger(schedule="0 0 * * * *", arg_name="timer")
+    def tick(timer):
+        pass
+
+    @app.generic_trigger(arg_name="context", type="orchestrationTrigger")
+    def orchestrate(context):
+        pass
+
+    return list(local_host.functions_of(app))
+
+
+@needs_v2
+def test_a_v2_function_has_the_folder_of_its_file():
+    assert {function.directory for function in v2_functions()} == {str(TESTS)}
+
+
+@needs_v2
+def test_a_v2_function_without_an_http_trigger_is_not_served_either():
+    assert [function.refusal for function in v2_functions()] == [
+        "tick is not served: the local host has no trigger of type timerTrigger.",
+        "orchestrate is not served: the local host has no trigger of type orchestrationTrigger.",
+    ]
+
+
+def test_an_app_has_its_settings_but_for_those_that_are_set_and_its_route_prefix(tmp_path):
+    source = "from os import environ\ndef main(req): return environ['ONE'] + environ['TWO']"
+    app = v1_app(tmp_path, HTTP, source=source)
+    settings = {"Values": {"ONE": "one of the app, ", "TWO": "two of the app"}}
+    (app / "local.settings.json").write_text(json.dumps(settings))
     (app / "host.json").write_text('{"extensions": {"http": {"routePrefix": "v1/app"}}}')
 
-    result = run_host(app, KEPT="from environment")
+    result = run_host(app, TWO="two of the environment")
 
-    assert f"\n{app.resolve()} from settings from environment\n" in result.stdout
-    assert "where: [GET] http://localhost:" in result.stdout
-    assert "/v1/app/where\n" in result.stdout
-
-
-@needs_v2
-def test_functions_with_route_parameters_or_without_get_are_listed_and_not_called(make_app):
-    result = run_host(make_app("""
-import azure.functions as func
-app = func.FunctionApp()
-
-@app.route(route="items/{id}")
-def item(req: func.HttpRequest) -> func.HttpResponse:
-    raise SystemError("called")
-
-@app.route(route="post", methods=["POST"])
-async def post(req: func.HttpRequest) -> func.HttpResponse:
-    raise SystemError("called")
-
-@app.timer_trigger(schedule="0 0 * * * *", arg_name="timer")
-def tick(timer: func.TimerRequest) -> None:
-    raise SystemError("called")
-"""))
-
-    assert "/api/items/{id}\n" in result.stdout
-    assert "post: [POST]" in result.stdout
-    assert "called" not in result.stdout
-    assert "tick" not in result.stdout
-    assert result.returncode == 0
-
-
-WITH_FURTHER_BINDINGS = """
-import azure.functions as func
-app = func.FunctionApp()
-
-@app.route(route="starter", methods=["GET"])
-@app.generic_input_binding(arg_name="client", type="durableClient")
-def starter(req: func.HttpRequest, client: str) -> func.HttpResponse:
-    raise SystemError("called")
-
-@app.route(route="puts")
-@app.queue_output(arg_name="message", queue_name="queue", connection="")
-@app.blob_input(arg_name="blob", path="a/b", connection="")
-def puts(req: func.HttpRequest, message: func.Out[str], blob: func.InputStream) -> str:
-    raise SystemError("called")
-
-@app.route(route="plain")
-def plain(req: func.HttpRequest) -> str:
-    return "plain"
-"""
-
-
-@needs_v2
-def test_a_function_with_a_binding_that_cannot_be_fed_is_listed_as_not_served(make_app):
-    result = run_host(make_app(WITH_FURTHER_BINDINGS))
-
-    refusal = "is not served: the local host has no binding of type"
-    assert f"    starter {refusal} durableClient.\n" in result.stdout
-    assert f"    puts {refusal} blob, queue.\n" in result.stdout
-    assert "/api/starter" not in result.stdout and "called" not in result.stdout
-    assert result.stdout.endswith("\nplain\n")
-
-
-@needs_v2
-def test_it_answers_501_with_the_same_sentence(make_app):
-    with running_host(make_app(WITH_FURTHER_BINDINGS)) as (_, url):
-        answer = get(url + "/api/starter")
-
-    assert answer.status == 501
-    assert answer.body == (
-        b"starter is not served: the local host has no binding of type durableClient."
-    )
-
-
-def test_a_v1_function_whose_answer_is_an_output_binding_is_not_served_either(tmp_path):
-    file = v1_app(tmp_path) / "HttpTrigger" / "function.json"
-    bindings = json.loads(file.read_text())["bindings"]
-    bindings.append({"type": "http", "direction": "out", "name": "res"})
-    file.write_text(json.dumps({"bindings": bindings}))
-
-    assert "has no binding of type http.\n" in run_host(tmp_path).stdout
-
-
-@needs_v2
-def test_a_function_that_raises_is_shown_with_its_traceback_and_the_host_goes_on(make_app):
-    result = run_host(make_app("""
-import azure.functions as func
-app = func.FunctionApp()
-
-@app.route(route="fails")
-def fails(req: func.HttpRequest) -> func.HttpResponse:
-    raise ValueError("mine")
-"""))
-
-    assert "ERROR local_host: fails failed: mine" in result.stdout
-    assert "HTTP/1.1 500 Internal Server Error" in result.stdout
-    assert result.returncode == 0
-
-
-@needs_v2
-def test_methods_are_listed_where_the_function_declares_them_as_func_start_does(make_app):
-    result = run_host(make_app("""
-import azure.functions as func
-app = func.FunctionApp()
-
-@app.route(route="any")
-def any_method(req: func.HttpRequest) -> str:
-    return "any"
-
-@app.route(route="some", methods=["GET", "POST"])
-def some_methods(req: func.HttpRequest) -> str:
-    return "some"
-"""))
-
-    assert "    any_method: http://localhost:" in result.stdout
-    assert "    some_methods: [GET,POST] http://localhost:" in result.stdout
-
-
-def v1_app(tmp_path):
-    folder = tmp_path / "HttpTrigger"
-    folder.mkdir()
-    bindings = [{"type": "httpTrigger", "direction": "in", "name": "req"}]
-    (folder / "function.json").write_text(json.dumps({"bindings": bindings}))
-    source = "import os\ndef main(req): return os.environ['FUNCTIONS_WORKER_RUNTIME']"
-    (folder / "__init__.py").write_text(source)
-    return tmp_path
+    assert result.stdout.endswith("\none of the app, two of the environment\n")
+    assert "/v1/app/hello\n" in result.stdout
 
 
 def test_an_app_without_its_settings_files_starts_and_the_host_says_what_it_assumed(tmp_path):
-    result = run_host(v1_app(tmp_path))
+    source = "from os import environ\ndef main(req): return environ['FUNCTIONS_WORKER_RUNTIME']"
+
+    result = run_host(v1_app(tmp_path, HTTP, source=source))
 
     assert result.stdout.startswith(
         'No host.json: the route prefix is "api".\n'
         "No local.settings.json: all app settings are in the environment.\n"
     )
-    assert "/api/HttpTrigger\n" in result.stdout
     assert result.stdout.endswith("\npython\n")
-    assert result.returncode == 0
 
 
 def test_the_script_of_a_v1_function_may_lie_in_another_folder(tmp_path):
-    shared = v1_app(tmp_path) / "shared"
-    shared.mkdir()
-    (shared / "main.py").write_text("def greet(req): return 'from elsewhere'")
-    file = tmp_path / "HttpTrigger" / "function.json"
-    definition = dict(json.loads(file.read_text()), scriptFile="../shared/main.py")
-    file.write_text(json.dumps(dict(definition, entryPoint="greet")))
+    app = v1_app(tmp_path, HTTP, scriptFile="../shared/main.py", entryPoint="greet")
+    (app / "shared").mkdir()
+    (app / "shared" / "main.py").write_text("def greet(req): return 'from elsewhere'")
 
-    assert run_host(tmp_path).stdout.endswith("\nfrom elsewhere\n")
+    assert run_host(app).stdout.endswith("\nfrom elsewhere\n")
 
 
-def test_of_files_that_are_there_nothing_is_said():
-    assert run_host(APPS / "v1").stdout.startswith("Functions:\n")
-
-
-def test_it_serves_the_app_in_the_folder_that_one_is_in(tmp_path):
+def test_the_host_serves_the_app_in_the_folder_that_one_is_in(tmp_path):
     host = os.path.relpath(str(TESTS / "local_host.py"), str(tmp_path))
     command = [sys.executable, host, ".", "--once", "--port", "0"]
 
-    said = run(command, v1_app(tmp_path))
-
-    assert "HTTP/1.1 200 OK" in said
+    assert "HTTP/1.1 200 OK" in run(command, v1_app(tmp_path, HTTP))
 
 
-def broken_v1_app(tmp_path, definition, source=""):
-    folder = tmp_path / "Broken"
-    folder.mkdir()
-    (folder / "function.json").write_text(definition)
-    (folder / "__init__.py").write_text(source)
-    return tmp_path
+def test_a_function_that_raises_is_shown_with_its_traceback_and_as_500(tmp_path):
+    source = "def main(req): raise ValueError('mine')"
+
+    result = run_host(v1_app(tmp_path, HTTP, source=source))
+
+    assert "ERROR local_host: hello failed: mine\nTraceback " in result.stdout
+    assert "HTTP/1.1 500 Internal Server Error" in result.stdout
+
+
+def test_user_logs_are_shown_of_an_invocation_alone(tmp_path):
+    source = "from logging import error\nerror('at import')\ndef main(req): error('called')"
+
+    result = run_host(v1_app(tmp_path, HTTP, source=source))
+
+    assert "ERROR root: called\n" in result.stdout
+    assert "at import" not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(
-    "definition, source, said",
+    "file, text, said",
     [
-        ("{", "", "JSONDecodeError"),
-        ("[]", "", "AttributeError"),
-        (
-            '{"bindings": []}',
-            "import no_such_module",
-            "ModuleNotFoundError: No module named 'no_such_module'",
-        ),
-        ('{"bindings": []}', "def main(:", "SyntaxError"),
-        ('{"bindings": []}', "raise SystemExit(3)", "SystemExit: 3"),
-        ('{"bindings": []}', "", "has no attribute 'main'"),
+        ("function.json", "{", "JSONDecodeError"),
+        ("__init__.py", "import missing", "ModuleNotFoundError: No module named 'missing'"),
+        ("__init__.py", "raise SystemExit('two\\nlines')", "SystemExit: two lines"),
+        ("__init__.py", "", "has no attribute 'main'"),
+        ("__init__.py", "\n\n1 / 0\n", f"(hello{os.sep}__init__.py, line 3)"),
     ],
 )
-def test_an_app_that_fails_to_load_ends_in_one_line_and_status_1(
-    definition, source, said, tmp_path
-):
-    result = run_host(broken_v1_app(tmp_path, definition, source))
+def test_an_app_that_fails_to_load_ends_in_one_line_and_status_1(file, text, said, tmp_path):
+    app = v1_app(tmp_path, HTTP).resolve()
+    (app / "hello" / file).write_text(text)
 
-    assert result.returncode == 1
-    assert result.stdout == ""
+    result = run_host(app)
+
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"local_host: cannot load {tmp_path.resolve()}: ")
-    assert said in line
+    assert line.startswith(f"local_host: cannot load {app}: ")
+    assert said in line.replace(f"({app}{os.sep}", "(")
+    assert (result.returncode, result.stdout) == (1, "")
 
 
-def test_the_line_names_the_file_and_the_line_that_failed(tmp_path):
-    result = run_host(broken_v1_app(tmp_path, '{"bindings": []}', "\n\n1 / 0\n"))
+@pytest.mark.parametrize("folder", [".", "missing"])
+def test_a_folder_that_is_no_function_app_ends_in_one_line_and_status_1(folder, tmp_path):
+    result = run_host(tmp_path / folder)
 
-    expected = os.path.join(str(tmp_path.resolve()), "Broken", "__init__.py")
-    assert result.stderr.endswith(f"ZeroDivisionError: division by zero ({expected}, line 3)\n")
-
-
-def test_a_folder_that_is_no_function_app_ends_in_one_line_and_status_1(tmp_path):
-    for folder in (tmp_path, tmp_path / "missing"):
-        result = run_host(folder)
-
-        assert result.returncode == 1
-        (line,) = result.stderr.splitlines()
-        assert line.startswith(f"local_host: {folder.resolve()} is no function app: ")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"local_host: {(tmp_path / folder).resolve()} is no function app: ")
+    assert result.returncode == 1
 
 
 def test_a_port_in_use_ends_in_one_line_and_status_1():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with local_host.LocalHost([]) as other:
+        command = host_command(APPS / "v1", "--port", other.port)
         result = subprocess.run(
-            host_command(APPS / "v1", "--once", "--port", port),
-            env=host_environment(),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
+            command, env=host_environment(), capture_output=True, encoding="utf-8", timeout=60
         )
 
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith(f"local_host: cannot listen on port {port}: ")
+    said = result.stderr.splitlines()[-1]
+    assert said.startswith(f"local_host: cannot listen on port {other.port}: ")
     assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
 def test_a_port_that_is_none_ends_in_the_usage_and_status_2(port):
-    result = subprocess.run(
-        host_command(APPS / "v1", f"--port={port}"),
-        env=host_environment(),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-    )
+    result = run_host(f"--port={port}")
 
     assert result.returncode == 2
     assert f"argument --port: invalid port_number value: '{port}'" in result.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process there")
-def test_it_serves_until_ctrl_c():
+def test_the_host_serves_until_ctrl_c():
     with running_host(APPS / "v1") as (process, url):
         answer = get(url + "/api/HttpTrigger")
         process.send_signal(signal.SIGINT)
