@@ -5,15 +5,12 @@ them; each ratio is the median of the ratios within a run. Last come what handin
 start of an app, and the memory that a million invocations that raise leave behind.
 """
 
-import asyncio
-import inspect
 import logging
 import os
 import statistics
 import sys
 import time
 import uuid
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 # Where the worker calls the hooks no function is decorated, and no app is timed.
 os.environ["PYTHON_ENABLE_WORKER_EXTENSIONS"] = "0"
@@ -31,26 +28,12 @@ BATCHES = 30
 BATCH = 100
 
 
-class EmptyExtension(AppExtensionBase):
-    """Hooks that do nothing: what it costs to call them."""
-
-    @classmethod
-    def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
-        pass
-
-    @classmethod
-    def post_invocation_app_level(
-        cls, logger, context, func_args=None, func_ret=None, *args, **kwargs
-    ):
-        pass
-
-
 class TutorialsWay(AppExtensionBase):
     """The same two hooks as the tutorial has them."""
 
     @classmethod
     def init(cls):
-        cls.starts: Dict[str, float] = {}
+        cls.starts = {}
 
     @classmethod
     def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
@@ -76,26 +59,22 @@ class AppendingTimer(TimerExtension):
     pass
 
 
-class Starting(TimerExtension):
-    pass
-
-
 class Context:
     """As the worker's: what it holds is read through properties."""
 
-    def __init__(self, invocation_id: str) -> None:
+    def __init__(self, invocation_id):
         self.__invocation_id = invocation_id
 
     @property
-    def invocation_id(self) -> str:
+    def invocation_id(self):
         return self.__invocation_id
 
     @property
-    def function_name(self) -> str:
+    def function_name(self):
         return "HttpTrigger"
 
 
-def make_logger(name: str, level: int) -> logging.Logger:
+def make_logger(name, level):
     logger = logging.getLogger(f"benchmark.{name}")
     logger.propagate = False
     logger.setLevel(level)
@@ -109,57 +88,41 @@ LOGGERS = {
 }
 
 
-def hello(req: HttpResponse) -> HttpResponse:
+def hello(req):
     return req
 
 
-async def hello_async(req: HttpResponse) -> HttpResponse:
-    return req
-
-
-def make_app(functions: Sequence[Callable[..., Any]]) -> Any:
+def make_app(count):
     app = azure.functions.FunctionApp()
-    for number, function in enumerate(functions):
-        name = f"f{number}"
-        app.function_name(name)(app.route(route=name)(function))
+    for number in range(count):
+        app.function_name(f"f{number}")(app.route(route=f"f{number}")(hello))
     return app
 
 
-def take_in(app: Any) -> List[Callable[..., Any]]:
+def take_in(app):
     """The functions, as the worker takes them from an app."""
     return [function.get_user_function() for function in app.get_functions()]
 
 
 AppendingTimer.configure(append_to_http_response=True)
-handed_over = make_app([hello, hello_async])
+handed_over = make_app(1)
 Timer.configure(app=handed_over)
-timed_hello, timed_hello_async = take_in(handed_over)
-
 
 # Each row: what it is, the extension whose hooks are called, the function that is called.
-HOOKS = [
-    ("an empty extension", EmptyExtension, None),
+ROWS = [
     ("the tutorial's way", TutorialsWay, None),
     ("this extension", Timer, None),
     ("this extension, append_to_http_response=True", AppendingTimer, None),
-]
-FUNCTIONS = [
-    ("a sync function between the two hooks", Timer, hello),
-    ("a decorated sync function", None, Timer.timed(hello)),
-    ("a sync function of a handed-over app", None, timed_hello),
-    ("an async function between the two hooks", Timer, hello_async),
-    ("a decorated async function", None, Timer.timed(hello_async)),
-    ("an async function of a handed-over app", None, timed_hello_async),
+    ("a function between the two hooks", Timer, hello),
+    ("a decorated function", None, Timer.timed(hello)),
+    ("a function of a handed-over app", None, take_in(handed_over)[0]),
 ]
 
 
-async def run(
-    logger: logging.Logger, extension: Any, function: Optional[Callable[..., Any]]
-) -> float:
+def run(logger, extension, function):
     """Microseconds that an invocation takes, the mean of several thousand."""
     pre = extension and extension.pre_invocation_app_level
     post = extension and extension.post_invocation_app_level
-    is_async = inspect.iscoroutinefunction(function)
     seconds = 0.0
     for _ in range(BATCHES):
         contexts = [Context(str(number)) for number in range(BATCH)]
@@ -168,9 +131,7 @@ async def run(
         for context, response in zip(contexts, responses):
             if pre:
                 pre(logger, context, {})
-            if is_async:
-                await function(req=response)
-            elif function:
+            if function:
                 function(req=response)
             if post:
                 post(logger, context, {}, response)
@@ -178,29 +139,22 @@ async def run(
     return seconds / (BATCHES * BATCH) * 1e6
 
 
-def compare(logger: logging.Logger, rows: Sequence[Tuple[str, Any, Any]]) -> List[List[float]]:
-    """The microseconds of each row, run by run."""
-    runs = [[asyncio.run(run(logger, *row[1:])) for row in rows] for _ in range(RUNS)]
-    return [list(column) for column in zip(*runs)]
-
-
-def starts(count: int = 100) -> List[float]:
+def starts(count=100):
     """Milliseconds that handing over adds to the indexing of an app of so many functions."""
     added = []
     for _ in range(RUNS):
         seconds = []
-        for is_handed_over in (False, True):
-            app = make_app([hello] * count)
+        for app_or_none in (None, make_app(count)):
+            app = app_or_none or make_app(count)
             start = time.perf_counter()
-            if is_handed_over:
-                Starting.configure(app=app)
+            Timer.configure(app=app_or_none)
             take_in(app)
             seconds.append(time.perf_counter() - start)
         added.append((seconds[1] - seconds[0]) * 1000)
-    return added
+    return statistics.median(added)
 
 
-def grown(extension: Any) -> float:
+def grown(extension):
     """MiB by which a million invocations that raise, and so get no post hook, grow the process."""
     import resource  # not on Windows
 
@@ -208,39 +162,37 @@ def grown(extension: Any) -> float:
         pass
 
     unit = 1 if sys.platform == "darwin" else 1024
-    logger = LOGGERS["logging off"]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(1_000_000):
-        Raising.pre_invocation_app_level(logger, Context(str(uuid.uuid4())), {})
+        Raising.pre_invocation_app_level(LOGGERS["logging off"], Context(str(uuid.uuid4())), {})
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     Raising.init()  # forgets them, for what is measured next
     return (after - before) * unit / 2**20
 
 
-def main() -> None:
+def main():
     # The peak is what is read, so this comes before anything else.
     memory = []
     if sys.platform != "win32":
-        memory = [(label, grown(extension)) for label, extension, _ in (HOOKS[2], HOOKS[1])]
+        memory = [(label, grown(extension)) for label, extension, _ in (ROWS[1], ROWS[0])]
 
     print(f"Python {sys.version.split()[0]}, azure-functions {azure.functions.__version__}")
     for name, logger in LOGGERS.items():
         Timer.configure(app=handed_over, logger=logger)
         print(f"\nMicroseconds per invocation, {name}\n")
-        columns = compare(logger, HOOKS)
-        for (label, _, _), column in zip(HOOKS, columns):
-            median = statistics.median(column)
-            ratio = statistics.median(own / base for own, base in zip(column, columns[1]))
-            print(f"  {label:46}{median:8.2f}   {ratio:5.2f} times the tutorial's way")
-        columns = compare(logger, FUNCTIONS)
-        for index, (label, _, _) in enumerate(FUNCTIONS):
-            hooks = columns[index - index % 3]
-            median = statistics.median(columns[index])
-            more = statistics.median(own - base for own, base in zip(columns[index], hooks))
-            print(f"  {label:46}{median:8.2f}  {more:+6.2f} than with the hooks")
+        runs = [[run(logger, *row[1:]) for row in ROWS] for _ in range(RUNS)]
+        for index, (label, *_) in enumerate(ROWS):
+            if index < 3:
+                ratio = statistics.median(figures[index] / figures[0] for figures in runs)
+                compared = f"{ratio:6.2f} times the tutorial's way"
+            else:
+                more = statistics.median(figures[index] - figures[3] for figures in runs)
+                compared = f"{more:+6.2f} than with the hooks"
+            median = statistics.median(figures[index] for figures in runs)
+            print(f"  {label:46}{median:8.2f}  {compared}")
 
     print("\nMilliseconds that handing over adds to the start of an app of 100 functions\n")
-    print(f"  {'':46}{statistics.median(starts()):8.2f}")
+    print(f"  {'':46}{starts():8.2f}")
 
     print("\nMiB grown over a million invocations that raise\n")
     for label, mib in memory:

@@ -4,21 +4,20 @@ import asyncio
 import contextlib
 import http.client
 import inspect
-import json
 import runpy
 import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 from unittest import mock
 
 import azure.functions
 import pytest
 
-import local_host
 import python_worker_extension_timer
+from local_host import HttpFunction, LocalHost
 from python_worker_extension_timer import TimerExtension
 
 TESTS = Path(__file__).parent
@@ -238,34 +237,13 @@ def serve() -> Iterator[Callable[..., str]]:
 
     A plain function ``hello`` is served as ``/api/hello``.
     """
+
+    def served(function: Any) -> HttpFunction:
+        name = getattr(function, "__name__", "")
+        return HttpFunction(name, function, name) if name else function
+
     with contextlib.ExitStack() as stack:
-
-        def start_host(*functions: Union[Callable[..., object], local_host.HttpFunction]) -> str:
-            served = [
-                (
-                    function
-                    if isinstance(function, local_host.HttpFunction)
-                    else local_host.HttpFunction(function.__name__, function, function.__name__)
-                )
-                for function in functions
-            ]
-            return stack.enter_context(local_host.LocalHost(served)).url
-
-        yield start_host
-
-
-@pytest.fixture
-def make_app(tmp_path: Path) -> Callable[..., Path]:
-    """Write the source of a v2 app, and the settings that ``func init`` writes."""
-
-    def write(source: str, **values: str) -> Path:
-        (tmp_path / "function_app.py").write_text(source, encoding="utf-8")
-        settings = {"Values": {WORKER_RUNTIME: "python", APP_SETTING: "1", **values}}
-        (tmp_path / "local.settings.json").write_text(json.dumps(settings), encoding="utf-8")
-        (tmp_path / "host.json").write_text('{"version": "2.0"}', encoding="utf-8")
-        return tmp_path
-
-    return write
+        yield lambda *functions: stack.enter_context(LocalHost(map(served, functions))).url
 
 
 @pytest.fixture(scope="session")

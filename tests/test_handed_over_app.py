@@ -1,8 +1,6 @@
 """A handed-over app: which of its functions have hooks, under which name, and for how long."""
 
-import asyncio
 import functools
-import inspect
 import json
 import typing
 
@@ -11,14 +9,7 @@ import pytest
 from azure.functions import HttpResponse
 
 import local_host
-from conftest import (
-    APP_SETTING,
-    call,
-    get,
-    needs_v2,
-    recording_extension,
-    take_in,
-)
+from conftest import APP_SETTING, call, get, needs_v2, take_in
 from python_worker_extension_timer import TimerExtension
 
 pytestmark = needs_v2
@@ -304,71 +295,17 @@ def test_an_app_is_handed_over_also_where_an_unknown_option_is_an_error(app, rec
     assert recording.called() == ["pre hello", "post hello"]
 
 
-def make_mixed_app(extension):
-    """An app with functions of every kind."""
-    app, blueprint = func.FunctionApp(), func.Blueprint()
-
-    @app.route(route="one")
-    def plain(req):
-        return "plain"
-
-    @app.function_name("Nice")
-    @app.route(route="two")
-    async def asynchronous(req):
-        return "asynchronous"
-
-    @blueprint.function_name("OfBlueprint")
-    @blueprint.route(route="three")
-    async def of_blueprint(req):
-        return "of a blueprint"
-
-    @app.function_name("Decorated")
-    @app.route(route="four")
-    @extension.timed
-    def decorated(req):
-        return "decorated"
-
-    @app.schedule(schedule="0 0 * * * *", arg_name="req")
-    def ticks(req):
-        pass
-
-    app.route(route="five")(Greeter().greet)
-    app.generic_trigger(arg_name="context", type="orchestrationTrigger")(episodes(sums))
-    app.generic_trigger(arg_name="context", type="entityTrigger")(batches(counter))
+def test_a_bound_method_and_a_function_of_a_blueprint_have_hooks(app, hand_over, recording):
+    blueprint = func.Blueprint()
+    blueprint.function_name("Nice")(blueprint.route(route="nice")(hello))
     app.register_functions(blueprint)
-    return app
+    app.route(route="greet")(Greeter().greet)
+    functions = hand_over()
 
+    for name in ("greet", "Nice"):
+        functions[name](req=None)
 
-def run_each_function(app):
-    """Each function once, with the hooks as the worker calls them, or does not."""
-    for name, function in take_in(app).items():
-        served = local_host.HttpFunction(name, function, route=name)
-        (parameter,) = inspect.signature(function).parameters
-        context, args = local_host.Context(served), {parameter: "[1, 2, 3]"}
-        if inspect.iscoroutinefunction(function):
-            asyncio.run(local_host.invoke_async(served, context, args))
-        else:
-            local_host.invoke_sync(served, context, args)
-
-
-def test_the_hooks_get_the_same_of_a_mixed_app_as_where_the_worker_calls_them(
-    extensions, python, monkeypatch
-):
-    def given(made):
-        return made._replace(context=None, logger=None)
-
-    without_worker, by_worker = recording_extension(), recording_extension()
-    app = make_mixed_app(without_worker)
-    without_worker.configure(app=app)
-    run_each_function(app)
-    recorded = without_worker.calls[:]
-
-    python(3, 11)
-    monkeypatch.setenv(APP_SETTING, "1")
-    run_each_function(make_mixed_app(by_worker))
-
-    assert len(recorded) == 16
-    assert [given(made) for made in recorded] == [given(made) for made in by_worker.calls]
+    assert recording.called() == ["pre greet", "post greet", "pre Nice", "post Nice"]
 
 
 def test_the_hooks_of_two_extensions_nest_those_of_the_last_configured_outermost(app, extensions):

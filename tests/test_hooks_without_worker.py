@@ -14,14 +14,7 @@ import azure.functions as func
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import (
-    APP_SETTING,
-    WORKER_RUNTIME,
-    at_once,
-    call,
-    either_way,
-    get,
-)
+from conftest import APP_SETTING, WORKER_RUNTIME, at_once, call, either_way, get
 from python_worker_extension_timer import TimerExtension
 
 

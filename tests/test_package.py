@@ -184,19 +184,3 @@ def test_it_installs_into_an_empty_environment(built, request, index_is_reached,
     said = run_python("-I", "-c", IMPORT, cwd=tmp_path, python=python)
     assert said.startswith(str(tmp_path / "venv"))
     assert said.endswith(f"{python_worker_extension_timer.__all__}\n")
-
-
-@pytest.mark.parametrize("built", ["sdist", "wheel"])
-def test_it_installs_into_a_folder_as_azures_remote_build_lays_packages_out(
-    built, request, index_is_reached, tmp_path
-):
-    target = tmp_path / ".python_packages" / "lib" / "site-packages"
-    into = ("--target", target, "--no-build-isolation")
-
-    run_python("-m", "pip", "install", *into, request.getfixturevalue(built), cwd=tmp_path)
-
-    # -S: not from this environment.
-    from_target = f"import sys; sys.path.insert(0, sys.argv[1]); {IMPORT}"
-    said = run_python("-I", "-S", "-c", from_target, target, cwd=tmp_path)
-    public_names = python_worker_extension_timer.__all__
-    assert said == f"{target / NAME / '__init__.py'} {public_names}\n"
