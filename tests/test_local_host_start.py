@@ -13,7 +13,7 @@ import azure.functions as func
 import pytest
 
 import local_host
-from commands import host_command, host_environment, run, run_host, running_host
+from commands import host_command, host_environment, run_host, running_host
 from conftest import APPS, TESTS, get, needs_v2
 
 HTTP = {"type": "httpTrigger", "direction": "in", "name": "req"}
@@ -156,13 +156,6 @@ def test_the_script_of_a_v1_function_may_lie_in_another_folder(tmp_path):
     (app / "shared" / "main.py").write_text("def greet(req): return 'from elsewhere'")
 
     assert run_host(app).stdout.endswith("\nfrom elsewhere\n")
-
-
-def test_the_host_serves_the_app_in_the_folder_that_one_is_in(tmp_path):
-    host = os.path.relpath(str(TESTS / "local_host.py"), str(tmp_path))
-    command = [sys.executable, host, ".", "--once", "--port", "0"]
-
-    assert "HTTP/1.1 200 OK" in run(command, v1_app(tmp_path, HTTP))
 
 
 def test_a_function_that_raises_is_shown_with_its_traceback_and_as_500(tmp_path):

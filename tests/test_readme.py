@@ -256,19 +256,6 @@ def test_the_filter_drops_the_line_at_each_start(caplog):
     assert [line.split()[0] for line in caplog.messages] == ["Time"]
 
 
-def test_the_environment_of_a_new_app_is_not_published(folder):
-    assert (folder / "my-app" / ".funcignore").read_text().split() == [".venv"]
-
-
-def test_the_steps_to_a_new_app_touch_nothing_where_its_folder_exists(folder):
-    beside = sorted(folder.iterdir())
-
-    with pytest.raises(AssertionError, match="File exists"):
-        follow(MAKE, folder)
-
-    assert sorted(folder.iterdir()) == beside
-
-
 def test_what_is_installed_from_the_clone_is_a_path_that_editors_follow(folder):
     (site_packages,) = (folder / "my-app" / ".venv" / "lib").glob("*/site-packages")
     lines = [line for file in site_packages.glob("*.pth") for line in file.read_text().split()]
@@ -379,10 +366,9 @@ class MyExtension(AppExtensionBase):
 {block_of_init}
     @classmethod
     def configure(cls, *args, limit=0, app=None, **kwargs):
-        {check}
-
+        _check_app(app)
         cls.limit = limit
-        {hand_over}
+        _hand_over(cls, app, cls.watched, args, kwargs)
 
     @classmethod
     def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
@@ -390,7 +376,7 @@ class MyExtension(AppExtensionBase):
 
     @classmethod
     def watched(cls, function):
-        {decorate}
+        return _decorate(cls, function)
 
 
 """
@@ -400,17 +386,9 @@ def rewrite(module):
     """What an author makes of the first half, and what they keep of it."""
     half, divider, second_half = module.read_text(encoding="utf-8").partition("# " + "-" * 98)
 
-    def kept(pattern):
-        (found,) = re.findall(pattern, half, re.DOTALL | re.MULTILINE)
-        return found
-
-    imports_to_all = kept(r"^import codecs\n.*?^__all__ = .*?\n\n")
-    own = AN_AUTHORS_HALF.format(
-        block_of_init=kept(r"^        # What the second half.*?\n\n"),
-        check=kept(r"_check_app\(.*?\)$"),
-        hand_over=kept(r"_hand_over\(.*?\)$"),
-        decorate=kept(r"return _decorate\(.*?\)$"),
-    )
+    (imports_to_all,) = re.findall(r"^import codecs\n.*?^__all__ = .*?\n\n", half, re.S | re.M)
+    (block,) = re.findall(r"^        # What the second half.*?\n\n", half, re.S | re.M)
+    own = AN_AUTHORS_HALF.format(block_of_init=block)
     module.write_text(f'"""Counts."""\n\n{imports_to_all}\n{own}{divider}{second_half}', "utf-8")
 
 

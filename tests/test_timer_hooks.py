@@ -118,14 +118,6 @@ def test_each_of_two_overlapping_invocations_gets_its_own_time(clock):
     ]
 
 
-@pytest.mark.parametrize("function_name", ["%s %d", "{name}", "a\r\nb: c"])
-def test_any_function_name_is_logged_as_it_is(function_name):
-    first, second = invoke(function_name=function_name)
-
-    assert first == f"Recording start time of {function_name}"
-    assert second.startswith(f"Time taken to execute {function_name} is ")
-
-
 def test_a_logger_that_fails_is_shown_on_stderr_and_takes_neither_body_nor_header_along(
     capsys, clock
 ):
@@ -152,21 +144,13 @@ def test_a_body_that_fails_is_shown_on_stderr_and_takes_neither_line_nor_header_
     assert "ValueError: invalid literal for int() with base 10: 'teapot'" in capsys.readouterr().err
 
 
-def test_a_header_that_fails_is_shown_on_stderr_and_takes_neither_line_nor_body_along(capsys):
-    class Headers:
-        def items(self):
-            raise RuntimeError("sent already")
+def test_a_header_that_fails_is_shown_on_stderr_and_takes_no_line_along(capsys):
+    TimerExtension.configure(server_timing_header=True)
 
-        def __setitem__(self, name, value):
-            pass
-
-    response = types.SimpleNamespace(status_code=200, headers=Headers())
-    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
-
-    messages = invoke(response)
+    messages = invoke(types.SimpleNamespace(status_code=200, headers=["no mapping"]))
 
     assert len(messages) == 2
-    assert capsys.readouterr().err.count("RuntimeError: sent already") == 1
+    assert capsys.readouterr().err.count("AttributeError: ") == 1
 
 
 def test_a_subclass_keeps_starts_of_its_own(extensions):

@@ -87,19 +87,6 @@ def test_all_that_is_unknown_is_named_in_one_sentence_and_what_is_known_is_set()
     assert TimerExtension.server_timing_header is True
 
 
-def test_a_configured_logger_may_be_falsy():
-    class EmptyLogger(FakeLogger):
-        def __len__(self):
-            return 0
-
-    logger = EmptyLogger()
-    TimerExtension.configure(logger=logger)
-
-    invoke()
-
-    assert len(logger.messages) == 2
-
-
 @pytest.mark.parametrize(
     "make", [logging.getLogger, lambda name: logging.LoggerAdapter(logging.getLogger(name), {})]
 )
