@@ -36,14 +36,12 @@ class TutorialsWay(AppExtensionBase):
         cls.starts = {}
 
     @classmethod
-    def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
+    def pre_invocation_app_level(cls, logger, context, func_args=None):
         logger.info(f"Recording start time of {context.function_name}")
         cls.starts[context.invocation_id] = time.time()
 
     @classmethod
-    def post_invocation_app_level(
-        cls, logger, context, func_args=None, func_ret=None, *args, **kwargs
-    ):
+    def post_invocation_app_level(cls, logger, context, func_args=None, func_ret=None):
         if context.invocation_id in cls.starts:
             elapsed = time.time() - cls.starts.pop(context.invocation_id)
             logger.info(f"Time taken to execute {context.function_name} is {elapsed} sec")
@@ -51,12 +49,8 @@ class TutorialsWay(AppExtensionBase):
                 func_ret._HttpResponse__body += f" (TimeElapsed: {elapsed} sec)".encode()
 
 
-class Timer(TimerExtension):
-    pass
-
-
-class AppendingTimer(TimerExtension):
-    pass
+Timer = type("Timer", (TimerExtension,), {})
+AppendingTimer = type("AppendingTimer", (TimerExtension,), {})
 
 
 class Context:

@@ -108,13 +108,11 @@ def recording_extension() -> Any:
         calls: List[Call] = []
 
         @classmethod
-        def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
+        def pre_invocation_app_level(cls, logger, context, func_args=None):
             cls.calls.append(Call("pre", context.function_name, logger, context, func_args))
 
         @classmethod
-        def post_invocation_app_level(
-            cls, logger, context, func_args=None, func_ret=None, *args, **kwargs
-        ):
+        def post_invocation_app_level(cls, logger, context, func_args=None, func_ret=None):
             name = context.function_name
             cls.calls.append(Call("post", name, logger, context, func_args, func_ret))
 

@@ -179,15 +179,3 @@ def test_what_is_no_function_raises_a_type_error_that_says_the_order(
         "the decorator goes right above the def, below @app.route(...) and any other decorator "
         f"of the SDK: it takes a function, not {type(thing).__name__}"
     )
-
-
-@needs_v2
-def test_above_the_trigger_decorator_it_raises_a_type_error_that_says_the_order():
-    app = func.FunctionApp()
-
-    with pytest.raises(TypeError, match="below .* not FunctionBuilder$"):
-
-        @TimerExtension.timed
-        @app.route(route="hello")
-        def hello(req: func.HttpRequest) -> HttpResponse:
-            return HttpResponse("hello")

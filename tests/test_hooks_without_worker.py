@@ -336,43 +336,6 @@ def test_what_a_function_left_running_is_no_part_of_it_once_it_has_ended(recordi
     assert recording.called() == ["pre starts", *ends]
 
 
-def test_a_coroutine_that_is_dropped_ends_its_own_invocation_alone(recording):
-    helper = recording.timed(hello)
-
-    @recording.timed
-    async def waits(req):
-        await asyncio.sleep(0)
-
-    @recording.timed
-    async def outer(req):
-        dropped.close()
-        helper(req=None)
-
-    async def begin():
-        coroutine = waits(req=None)
-        coroutine.send(None)
-        return coroutine
-
-    dropped = asyncio.run(begin())
-    asyncio.run(outer(req=None))
-
-    assert recording.called() == ["pre waits", "pre outer", "post waits", "post outer"]
-
-
-def test_threads_do_not_share_the_invocation_that_runs(recording):
-    hooked = recording.timed(hello)
-
-    @recording.timed
-    def outer(req):
-        thread = threading.Thread(target=hooked, kwargs={"req": None})
-        thread.start()
-        thread.join()
-
-    outer(req=None)
-
-    assert recording.called() == ["pre outer", "pre hello", "post hello", "post outer"]
-
-
 def test_invocations_on_sixteen_threads_each_have_both_hooks(recording):
     hooked = recording.timed(hello)
 

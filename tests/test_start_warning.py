@@ -129,14 +129,6 @@ def test_an_app_whose_function_another_extension_decorates_is_told(python, confi
     assert len(configure((3, 13))) == 1
 
 
-def test_an_app_that_decorates_what_is_no_function_is_told(python, configure):
-    python(3, 13)
-    with pytest.raises(TypeError):
-        TimerExtension.timed("main")
-
-    assert len(configure((3, 13))) == 1
-
-
 def test_an_unknown_option_is_named_at_the_line_of_the_call_before_all_else(configure):
     unknown, no_hooks = configure((3, 13), None, misspelt=True)
 

@@ -93,15 +93,6 @@ def test_a_context_of_just_a_name_and_an_id_is_enough_and_the_arguments_may_be_l
     assert len(logger.messages) == 2
 
 
-def test_the_hooks_accept_arguments_that_a_later_worker_may_add():
-    context, logger = FakeContext(), FakeLogger()
-
-    TimerExtension.pre_invocation_app_level(logger, context, {}, "new", new=True)
-    TimerExtension.post_invocation_app_level(logger, context, {}, None, "new", new=True)
-
-    assert len(logger.messages) == 2
-
-
 def test_each_of_two_overlapping_invocations_gets_its_own_time(clock):
     first, second, logger = FakeContext("first"), FakeContext("second"), FakeLogger()
     start(first)
@@ -151,16 +142,6 @@ def test_a_header_that_fails_is_shown_on_stderr_and_takes_no_line_along(capsys):
 
     assert len(messages) == 2
     assert capsys.readouterr().err.count("AttributeError: ") == 1
-
-
-def test_a_subclass_keeps_starts_of_its_own(extensions):
-    class MyTimer(TimerExtension):
-        pass
-
-    start(FakeContext(invocation_id="1"), extension=MyTimer)
-
-    assert list(MyTimer.start_timestamps) == ["1"]
-    assert TimerExtension.start_timestamps == {}
 
 
 def test_the_lines_are_system_logs_and_those_of_a_configured_logger_user_logs(

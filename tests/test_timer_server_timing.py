@@ -48,13 +48,7 @@ def header(response):
 
 
 @pytest.mark.parametrize(
-    "seconds, milliseconds",
-    [
-        (0.25, "250.000"),
-        (0.0000001, "0.000"),
-        (1.5, "1500.000"),
-        (2e10, "20000000000000.000"),
-    ],
+    "seconds, milliseconds", [(0.25, "250.000"), (1e-7, "0.000"), (2e10, "20000000000000.000")]
 )
 def test_the_entry_is_milliseconds_as_a_plain_decimal_of_three_places(seconds, milliseconds, clock):
     response = HttpResponse()
