@@ -152,7 +152,7 @@ def failing_async(error):
         (failing, StopIteration()),
         (failing, KeyboardInterrupt()),
         (failing_async, ValueError("mine")),
-        (failing_async, asyncio.CancelledError()),
+        (failing, asyncio.CancelledError()),
     ],
 )
 def test_after_a_function_that_raises_the_post_hook_is_called_and_the_exception_comes_through(
