@@ -99,7 +99,7 @@ class TimerExtension(AppExtensionBase):
         # The class's own, since an extension made out of this one may run beside it.
         cls._added_attribute = f"_{cls.__module__}_{cls.__qualname__}"
 
-        # What the second half needs of a class. It cannot set it itself: it does not exist yet.
+        # For the second half, which cannot set these: the SDK calls init() before that exists.
         cls.app = None
         cls._may_warn = True
         cls._invocation = ContextVar(cls.__name__, default=SimpleNamespace(context=None))
@@ -289,7 +289,7 @@ def _add_server_timing(response: Any, name: str, seconds: float, added_attribute
     added = f"{_NOT_TOKEN.sub('_', name)};dur={seconds * 1000:.3f}"
     with _response_lock:
         found = [header for header in headers.items() if header[0].lower() == "server-timing"]
-        # A comma inside quoted text parts an entry, too; joined again, it is whole again.
+        # A comma inside quoted text parts an entry, too, which the join below makes whole again.
         entries = ", ".join(str(value) for _, value in found).split(",")
         # On the headers, since copies of a response share those; a dict takes no attribute.
         holder = headers if hasattr(headers, "__dict__") else response
@@ -417,7 +417,7 @@ def _wrap(extension: Any, function: Any, name: str, app: Any = None) -> Any:
         is_part = extension._invocation.get().context is not None
         if is_part or app not in (None, extension.app):  # a later configure() may name another
             return None
-        # Its thread and the tasks that it starts keep this record, which is empty from the end on.
+        # The thread, and the tasks that the function starts, keep this record: empty once it ended.
         invocation = SimpleNamespace(context=_context_for(name, func_args))
         extension._invocation.set(invocation)
         try:
@@ -482,13 +482,13 @@ def _context_for(name: str, func_args: Dict[str, Any]) -> Any:
 class _Context:
     """What the hooks get as their context where the function does not take the worker's."""
 
-    # No other process, and no later start of this one, has it.
-    _start = uuid.uuid4().hex
+    # An invocation id that no other process has, and no later start of this one.
+    _process = uuid.uuid4().hex
     _count = itertools.count()
 
     def __init__(self, function_name: str) -> None:
         self.function_name = function_name
-        self.invocation_id = f"{self._start}-{next(self._count)}"
+        self.invocation_id = f"{self._process}-{next(self._count)}"
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"no {name}: the function does not take the worker's context")

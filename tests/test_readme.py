@@ -387,7 +387,7 @@ def rewrite(module):
     half, divider, second_half = module.read_text(encoding="utf-8").partition("# " + "-" * 98)
 
     (imports_to_all,) = re.findall(r"^import codecs\n.*?^__all__ = .*?\n\n", half, re.S | re.M)
-    (block,) = re.findall(r"^        # What the second half.*?\n\n", half, re.S | re.M)
+    (block,) = re.findall(r"^        # For the second half.*?\n\n", half, re.S | re.M)
     own = AN_AUTHORS_HALF.format(block_of_init=block)
     module.write_text(f'"""Counts."""\n\n{imports_to_all}\n{own}{divider}{second_half}', "utf-8")
 
