@@ -20,14 +20,12 @@ HTTP = {"type": "httpTrigger", "direction": "in", "name": "req"}
 ANSWER = {"type": "http", "direction": "out", "name": "$return"}
 TIMER = {"type": "timerTrigger", "direction": "in", "name": "timer"}
 QUEUE = {"type": "queue", "direction": "out", "name": "message"}
-BLOB = {"type": "blob", "direction": "in", "name": "blob"}
 
 
 def v1_app(folder, *bindings, name="hello", source="def main(req): return 'hello'", **definition):
     """The folder of a v1 app, with one more function in it."""
     (folder / name).mkdir()
-    definition = {"bindings": bindings, **definition}
-    (folder / name / "function.json").write_text(json.dumps(definition))
+    (folder / name / "function.json").write_text(json.dumps({"bindings": bindings, **definition}))
     (folder / name / "__init__.py").write_text(source)
     return folder
 
@@ -49,7 +47,7 @@ def printed(tmp_path_factory):
     v1_app(app, {**HTTP, "route": "items/{id}"}, name="item")
     v1_app(app, name="none")
     v1_app(app, {**HTTP, "methods": ["post"]}, name="post")
-    v1_app(app, HTTP, QUEUE, BLOB, name="puts")
+    v1_app(app, HTTP, QUEUE, {**QUEUE, "type": "blob"}, name="puts")
     v1_app(app, HTTP, {**ANSWER, "name": "res"}, name="res")
     v1_app(app, TIMER, QUEUE, name="tick")
     return re.sub(r"localhost:\d+", "localhost", run_host(app).stdout)
@@ -69,10 +67,9 @@ def test_each_function_is_listed_with_its_url_or_why_it_is_not_served(printed):
 
 
 def test_with_once_the_host_calls_each_function_that_answers_get_and_has_no_parameter(printed):
-    assert re.findall("^GET http://localhost(.*)", printed, re.MULTILINE) == [
-        "/api/any",
-        "/api/get",
-    ]
+    called = re.findall("^GET http://localhost(.*)", printed, re.MULTILINE)
+
+    assert called == ["/api/any", "/api/get"]
 
 
 def test_without_once_the_host_calls_no_function_of_an_app(tmp_path):
@@ -95,6 +92,12 @@ def test_without_an_app_the_host_says_that_it_serves_the_sample_app_and_calls_it
 
     assert lines[:2] == ["No APP given: serving the sample app.\n", "Functions:\n"]
     assert "HTTP/1.1 200 OK\n" in lines
+
+
+def test_a_function_without_an_http_trigger_has_no_url(serve):
+    tick = local_host.read_function("tick", print, [TIMER], TESTS)
+
+    assert get(serve(tick) + "/api").status == 404
 
 
 def v2_functions():
