@@ -401,7 +401,7 @@ def _decorate(extension: Any, function: _Function) -> _Function:
 
 def _function_name(function: Any) -> str:
     """In the v1 programming model a function goes by its folder, where function.json names it."""
-    with contextlib.suppress(Exception):  # there is none, or none that the host can read
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # no readable function.json
         folder = Path(inspect.getfile(inspect.unwrap(function))).absolute().parent
         definition = json.loads((folder / "function.json").read_text(encoding="utf-8-sig"))
         if function.__name__ == (definition.get("entryPoint") or "main"):

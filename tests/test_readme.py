@@ -252,10 +252,9 @@ def test_a_change_in_the_clone_shows_at_the_apps_next_start(source, folder, clon
 
 def test_the_filter_drops_the_line_at_each_start(caplog):
     caplog.set_level(logging.INFO)
-    (add_filter,) = re.findall(r"`\.(addFilter\(.*?\))`", " ".join(ADD.split()))
-    logger = logging.getLogger("filtered")
-    eval(f"logger.{add_filter}", {"logger": logger})
-    TimerExtension.configure(logger=logger)
+    (add_filter,) = re.findall(r"`(logging.getLogger.*?addFilter\(.*?\))`", ADD)
+    eval(add_filter.replace("timer", "filtered"), {"logging": logging})
+    TimerExtension.configure(logger=logging.getLogger("filtered"))
 
     invoke()
 
