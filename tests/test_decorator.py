@@ -117,7 +117,7 @@ def test_a_function_that_is_decorated_twice_is_one_invocation(function, recordin
 
 
 @needs_v2
-def test_below_a_trigger_decorator_it_is_what_the_worker_calls(recording):
+def test_a_decorated_function_below_a_trigger_decorator_is_what_the_worker_calls(recording):
     builder = func.FunctionApp().route(route="hello")(recording.timed(hello))
 
     builder._function.get_user_function()(req=None)

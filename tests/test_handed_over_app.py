@@ -177,7 +177,7 @@ def test_the_properties_of_a_decorated_mcp_tool_are_its_own_parameters(app, hand
     assert [p["propertyName"] for p in json.loads(trigger["toolProperties"])] == ["a", "b"]
 
 
-def test_type_hints_that_the_durable_sdk_replaced_stay_so(app, hand_over):
+def test_type_hints_that_the_durable_sdk_replaced_stay_replaced(app, hand_over):
     def starts(req: func.HttpRequest, client: "DurableClient"):  # noqa: F821
         """The SDK hands it a client; the worker is to see text."""
 

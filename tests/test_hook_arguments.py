@@ -103,7 +103,7 @@ def test_an_argument_called_context_may_be_anything_else(way, argument, recordin
 
 
 @either_way
-def test_where_the_function_does_not_take_it_both_hooks_get_one_context_of_its_own(way, recording):
+def test_the_hooks_of_a_function_that_takes_no_context_get_one_of_its_own_each_time(way, recording):
     hooked = way(recording, hello)
 
     for _ in range(100):
@@ -134,7 +134,7 @@ def test_no_other_process_has_an_invocation_id_again():
     assert len(ids) == 2
 
 
-def test_of_such_a_context_all_else_is_an_attribute_error_that_says_why(recording):
+def test_the_context_of_a_function_that_does_not_take_one_says_why_it_has_nothing_else(recording):
     recording.timed(hello)(req=None)
 
     with pytest.raises(AttributeError, match="^no trace_context: the function does not take the"):
@@ -160,7 +160,7 @@ def test_what_the_pre_hook_leaves_on_the_context_the_post_hook_finds(way, leavin
 
 
 @either_way
-def test_a_function_that_takes_the_workers_context_finds_it_too(way, leaving):
+def test_what_the_pre_hook_leaves_on_the_workers_context_the_function_finds(way, leaving):
     def traced(req, context):
         return context.tracer
 

@@ -185,7 +185,7 @@ def test_in_the_post_hook_exc_info_is_what_the_function_raised_if_it_did(
     assert found == [error, None]
 
 
-def test_a_traceback_shows_the_function_in_its_own_file_and_two_lines_of_its_wrapper():
+def test_a_traceback_shows_the_function_in_its_own_file_behind_two_frames_of_the_hooks():
     hooked = TimerExtension.timed(failing(ValueError("mine")))
 
     with pytest.raises(ValueError) as caught:
@@ -359,7 +359,7 @@ def test_invocations_on_one_event_loop_each_have_both_hooks(recording):
 
 @either_way
 @sync_and_async
-def test_the_hooks_are_called_over_http_too(way, function, serve, recording):
+def test_the_hooks_are_called_over_http(way, function, serve, recording):
     answer = get(f"{serve(way(recording, function))}/api/{function.__name__}")
 
     assert answer.body == b"hello"

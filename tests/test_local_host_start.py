@@ -121,7 +121,7 @@ def test_a_v2_function_has_the_folder_of_its_file():
 
 
 @needs_v2
-def test_a_v2_function_without_an_http_trigger_is_not_served_either():
+def test_a_v2_function_without_an_http_trigger_is_not_served():
     assert [function.refusal for function in v2_functions()] == [
         "tick is not served: the local host has no trigger of type timerTrigger.",
         "orchestrate is not served: the local host has no trigger of type orchestrationTrigger.",

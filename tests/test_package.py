@@ -164,7 +164,7 @@ IMPORT = f"import {NAME}; print({NAME}.__file__, {NAME}.__all__)"
 
 
 @pytest.mark.parametrize("built", ["sdist", "wheel"])
-def test_it_installs_into_an_empty_environment(built, request, index_is_reached, tmp_path):
+def test_the_package_installs_into_an_empty_environment(built, request, index_is_reached, tmp_path):
     # Without a pip of its own, which takes longer to install than all else: this one serves both.
     windows = sys.platform == "win32"
     venv.create(str(tmp_path / "venv"), symlinks=not windows)

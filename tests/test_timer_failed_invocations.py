@@ -26,7 +26,7 @@ def held_by(work, count):
         tracemalloc.stop()
 
 
-def test_any_number_of_them_leaves_few_starts_and_little_memory():
+def test_any_number_of_invocations_that_raise_leaves_few_starts_and_little_memory():
     held = held_by(fail, 20_000)
 
     assert len(TimerExtension.start_timestamps) < 5000

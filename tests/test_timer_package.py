@@ -3,7 +3,7 @@
 from conftest import PACKAGE
 
 
-def test_it_is_one_module_with_its_types():
+def test_the_package_is_one_module_with_its_types():
     files = sorted(path.name for path in PACKAGE.iterdir() if path.name != "__pycache__")
 
     assert files == ["__init__.py", "py.typed"]
