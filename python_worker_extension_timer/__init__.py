@@ -250,7 +250,8 @@ def _lengthen_body(response: Any, suffix: str, added_attribute: str) -> None:
             # The worker sends a Content-Type that the function set, not the response's own charset.
             parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
             charset = parameter.group(1) if parameter else charset
-        if not _may_be_longer(body, response.status_code, headers):
+        is_usual = response.status_code == 200 and not headers  # saves most responses the question
+        if not is_usual and not _may_be_longer(body, response.status_code, headers):
             return
         if hasattr(response, added_attribute):
             body = body.replace(getattr(response, added_attribute), b"", 1)
@@ -272,10 +273,9 @@ def _lengthen_body(response: Any, suffix: str, added_attribute: str) -> None:
 
 def _may_be_longer(body: bytes, status_code: Any, headers: Dict[str, str]) -> bool:
     """Whether a longer body goes with the status and the headers."""
-    if status_code != 200 and int(status_code) in _FIXED_BODY_STATUSES:  # int() takes long
-        return False
-    return not headers or not (
-        not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
+    return not (
+        int(status_code) in _FIXED_BODY_STATUSES
+        or not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
         or not headers.get("etag", "W/").startswith("W/")
         or (not body and headers.get("content-length", "0") != "0")  # an answer to HEAD
     )

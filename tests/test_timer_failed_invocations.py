@@ -61,7 +61,7 @@ def test_what_is_kept_for_an_invocation_that_returns_goes_with_it():
     assert held_by(succeed, 3_000) < 2**15
 
 
-def test_on_sixteen_threads_none_that_raises_takes_the_start_of_another():
+def test_on_sixteen_threads_no_invocation_that_raises_takes_the_start_of_another():
     finished = []
 
     def hammer():

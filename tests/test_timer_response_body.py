@@ -2,6 +2,7 @@
 
 import codecs
 import copy
+import types
 from http import HTTPStatus
 
 import pytest
@@ -276,7 +277,7 @@ def test_two_timers_beside_each_other_keep_their_own_times_in_body_and_header(ch
 def test_responses_returned_on_sixteen_threads_at_once_stay_whole(capsys):
     TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
     headers = {"Content-Length": "12", **{f"X-{number}": "1" for number in range(50)}}
-    responses = [HttpResponse(HELLO, headers=headers) for _ in range(100)]
+    responses = [HttpResponse(HELLO, headers=headers) for _ in range(300)]
 
     at_once(*[lambda: [invoke(response) for response in responses]] * 16)
 
@@ -286,7 +287,10 @@ def test_responses_returned_on_sixteen_threads_at_once_stay_whole(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("func_ret", [None, "text", b"bytes", {"a": 1}])
+OF_ANOTHER_FRAMEWORK = types.SimpleNamespace(status_code=200, headers={}, body=b"hello")
+
+
+@pytest.mark.parametrize("func_ret", [None, "text", b"bytes", {"a": 1}, OF_ANOTHER_FRAMEWORK])
 def test_any_other_return_value_passes_through_untouched(func_ret, capsys):
     before = repr(func_ret)
 
