@@ -36,12 +36,14 @@ class TutorialsWay(AppExtensionBase):
         cls.starts = {}
 
     @classmethod
-    def pre_invocation_app_level(cls, logger, context, func_args=None):
+    def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
         logger.info(f"Recording start time of {context.function_name}")
         cls.starts[context.invocation_id] = time.time()
 
     @classmethod
-    def post_invocation_app_level(cls, logger, context, func_args=None, func_ret=None):
+    def post_invocation_app_level(
+        cls, logger, context, func_args=None, func_ret=None, *args, **kwargs
+    ):
         if context.invocation_id in cls.starts:
             elapsed = time.time() - cls.starts.pop(context.invocation_id)
             logger.info(f"Time taken to execute {context.function_name} is {elapsed} sec")
