@@ -93,6 +93,15 @@ def test_a_context_of_just_a_name_and_an_id_is_enough_and_the_arguments_may_be_l
     assert len(logger.messages) == 2
 
 
+def test_the_hooks_accept_arguments_that_a_later_worker_may_add():
+    context, logger = FakeContext(), FakeLogger()
+
+    TimerExtension.pre_invocation_app_level(logger, context, {}, "new", new=True)
+    TimerExtension.post_invocation_app_level(logger, context, {}, None, "new", new=True)
+
+    assert len(logger.messages) == 2
+
+
 def test_each_of_two_overlapping_invocations_gets_its_own_time(clock):
     first, second, logger = FakeContext("first"), FakeContext("second"), FakeLogger()
     start(first)
