@@ -7,8 +7,9 @@ TUTORIAL = "https://learn.microsoft.com/azure/azure-functions/develop-python-wor
 
 
 class SourceDistribution(sdist):
-    """Holds what setuptools does not pick up by itself, in place of a MANIFEST.in."""
+    """Adds the files that setuptools doesn't include by default; replaces a MANIFEST.in."""
 
+    # setuptools looks for README.md in capitals, and warns if there is none.
     READMES = ("readme.md",)
 
     def make_distribution(self):
@@ -25,7 +26,6 @@ setup(
     description="An Azure Functions worker extension that times each invocation of a Python app",
     long_description=Path(__file__).with_name("readme.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    url=TUTORIAL,
     project_urls={"Tutorial": TUTORIAL},
     license="MIT",
     keywords="azure-functions worker extension timer elapsed-time server-timing",
@@ -48,15 +48,11 @@ setup(
         "Typing :: Typed",
     ],
     packages=["python_worker_extension_timer"],
-    # An editable install then is a path, which type checkers and editors follow.
+    # Makes an editable install a plain path entry, which type checkers and editors can follow.
     package_dir={"": "."},
     package_data={"python_worker_extension_timer": ["py.typed"]},
     python_requires=">=3.7",
-    install_requires=[
-        # The SDK has one line of releases for each of the two workers.
-        'azure-functions >= 1.7.0, < 2.0.0; python_version < "3.13"',
-        'azure-functions >= 2.0.0, < 3.0.0; python_version >= "3.13"',
-    ],
+    install_requires=["azure-functions >= 1.7.0, < 3.0.0"],
     extras_require={"dev": ["pytest", "setuptools", "wheel", "twine"]},
     cmdclass={"sdist": SourceDistribution},
 )

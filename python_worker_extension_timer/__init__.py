@@ -1,12 +1,15 @@
-"""Measure each invocation of an Azure Functions app, log it, show it in the HTTP response.
+"""Time each invocation of an Azure Functions app, and show the time in the log and in the response.
 
-A worker extension: it follows, name for name, the tutorial "Develop Python worker extensions for
-Azure Functions", https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
+A worker extension with the names used in the tutorial "Develop Python worker extensions for Azure
+Functions": https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
 
-The first half is the extension: rewrite it to make one of your own. The second half calls the two
-hooks of any extension where no worker does: keep it as it is.
+The first half is the extension; replace it to write your own. The second half calls the two hooks
+of any extension when the worker doesn't; leave it unchanged.
 """
 
+from __future__ import annotations
+
+import ast
 import codecs
 import contextlib
 import functools
@@ -26,7 +29,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import azure.functions
 from azure.functions import AppExtensionBase, Context, HttpResponse
@@ -40,66 +43,53 @@ if TYPE_CHECKING:
 
 __all__ = ["TimerExtension"]
 
-# With these statuses a body must stay as it is: the host fails any body with 1xx, 204, 205 or 304,
-# and with 206 the headers say which part it is: https://www.rfc-editor.org/rfc/rfc9110#section-15
-_FIXED_BODY_STATUSES = {*range(100, 200), 204, 205, 206, 304}
-
-# These describe the exact bytes of the body; lengthening it would make them false.
-_BODY_DESCRIBING_HEADERS = {
-    "content-encoding", "content-range", "content-md5", "digest", "content-digest", "repr-digest"
-}
-
-_CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
-
-# What an HTTP token, and so a name in Server-Timing, is not made of:
-# https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
-_NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
-
-# Several invocations may return one response object at once. The lock keeps body and headers whole,
-# no more: the worker reads the object after the hooks, and so sends the last time to all clients.
-_response_lock = threading.RLock()
-
-# An invocation that raises gets no post hook, so its start stays pending. Above this many, each
-# further start is dropped with the context of its invocation.
-_MAX_UNWATCHED_STARTS = 4000
+# If a function raises, the worker doesn't call the post hook, and the start time stays stored. As
+# soon as more than this many are stored, each new one is removed when the worker drops the context.
+_MAX_PENDING_STARTS = 4000
 
 
 class TimerExtension(AppExtensionBase):
-    """Logs how long each invocation takes, and can show it in the HTTP response.
+    """Logs how long each invocation takes, and can show the time in the HTTP response.
 
-    ``configure(app=app)`` times a whole app, the decorator ``timed`` one function. On Python 3.7 to
-    3.12, with the app setting ``PYTHON_ENABLE_WORKER_EXTENSIONS=1``, the worker calls the hooks:
-    there the import alone gives the log lines.
+    ``configure(app=app)`` times a whole app; the decorator ``timed`` times one function. On Python
+    3.7 to 3.12, with the app setting ``PYTHON_ENABLE_WORKER_EXTENSIONS=1``, the worker calls the
+    hooks, and importing the module is enough to get the log lines.
 
-    Times are in seconds, by a clock that never runs backwards. What goes wrong in the timing itself
-    never reaches the app: should a logger or a response fail, its traceback goes to stderr.
+    Times come from a monotonic clock, in seconds. Errors in the timing never reach the app: if a
+    logger or a response raises, the traceback is written to stderr.
 
     https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
     """
 
-    # The options; configure() says what each one is.
+    # Options, documented in configure().
     append_to_http_response: bool
-    logger: "Optional[_InfoLogger]"
+    log_min_seconds: float | None
+    logger: _InfoLogger | None
     server_timing_header: bool
 
-    start_timestamps: Dict[str, float]  # invocation id -> start, from the pre to the post hook
-    _added_attribute: str  # where a response and its headers keep what the last post hook added
+    # invocation id -> start time; set by the pre hook, removed by the post hook
+    start_timestamps: dict[str, float]
+    # name of the attribute that records, on a response or its headers, what was added
+    _added_attribute: str
 
-    # Of the second half, see init().
-    app: "Optional[azure.functions.FunctionRegister]"
+    # Used by the second half; see init().
+    app: azure.functions.FunctionRegister | None
     _may_warn: bool
-    _invocation: "ContextVar[SimpleNamespace]"
+    _invocation: ContextVar[SimpleNamespace]
 
     @classmethod
     def init(cls) -> None:
-        """Called by the SDK, once for each class, when the app imports the extension."""
-        cls.append_to_http_response = cls.server_timing_header = False
+        """Set the defaults. The SDK calls this once per class, when the class is created."""
+        cls.append_to_http_response = False
+        cls.log_min_seconds = None
         cls.logger = None
+        cls.server_timing_header = False
         cls.start_timestamps = {}
-        # The class's own, since an extension made out of this one may run beside it.
+        # Unique to the class: an extension based on this module may run alongside this one.
         cls._added_attribute = f"_{cls.__module__}_{cls.__qualname__}"
 
-        # For the second half, which cannot set these: the SDK calls init() before that exists.
+        # For the second half. It can't set these itself, because the SDK calls init() before the
+        # second half is defined.
         cls.app = None
         cls._may_warn = True
         cls._invocation = ContextVar(cls.__name__, default=SimpleNamespace(context=None))
@@ -108,45 +98,52 @@ class TimerExtension(AppExtensionBase):
     def configure(
         cls,
         *args: object,
-        app: "Optional[azure.functions.FunctionRegister]" = None,
+        app: azure.functions.FunctionRegister | None = None,
         append_to_http_response: bool = False,
-        logger: "Optional[_InfoLogger]" = None,
+        log_min_seconds: float | None = None,
+        logger: _InfoLogger | None = None,
         server_timing_header: bool = False,
         **kwargs: object,
     ) -> None:
-        """Set every option, where the app imports the extension; one not given is at its default.
+        """Set the options. Call this when the app is imported; omitted options get their defaults.
 
         Parameters
         ----------
         app : azure.functions.FunctionApp, AsgiFunctionApp, WsgiFunctionApp or DFApp, default None
-            The function app. Where the worker calls no hooks (Python 3.13 and later, or the app
-            setting off) its functions are timed all the same, under their registered names.
+            The app to time. If the worker doesn't call the hooks (on Python 3.13 and later, or with
+            the app setting off), this module calls them, with the registered function names.
         append_to_http_response : bool, default False
-            Lengthen the body of an ``HttpResponse`` by `` (TimeElapsed: <seconds> sec)``, in its
-            charset; JSON and XML are then no longer valid. A body that must not change stays as it
-            is: of status 1xx, 204, 205, 206 or 304; described by a header ``Content-Encoding``,
-            ``Content-Range``, strong ``ETag`` or digest; empty, with a ``Content-Length`` other
-            than 0, as in an answer to HEAD; not text in its charset, where that is not UTF-8.
+            Append `` (TimeElapsed: <seconds> sec)`` to the body of an ``HttpResponse``, in its
+            charset. This makes JSON and XML invalid. Nothing is appended if the status is 1xx, 204,
+            205, 206 or 304; if a header ``Content-Encoding``, ``Content-Range``, ``Content-MD5``,
+            ``Digest``, ``Content-Digest``, ``Repr-Digest`` or a strong ``ETag`` describes the body;
+            if the body is empty but ``Content-Length`` isn't 0, as in a response to HEAD; or if the
+            charset isn't UTF-8 and can't decode the body.
+        log_min_seconds : float, default None
+            If this is a number, log only the elapsed time, and only of invocations that took at
+            least this many seconds: with 0, one line for each invocation; with ``math.inf``, none.
+            On the Functions host, the log lines cost far more than the timing does.
         logger : logging.Logger, default None
-            Where the log lines go: a logger, or any object with a callable ``info(message)``. A
-            logger of your own makes them user logs, which Application Insights gets. The default is
-            the worker's or, where that calls no hooks, ``python_worker_extension_timer``.
+            The logger for the log lines, or any object with an ``info(message)`` method. Default:
+            the worker's logger, whose lines don't reach Application Insights, or the logger
+            ``python_worker_extension_timer`` if the worker doesn't call the hooks.
         server_timing_header : bool, default False
-            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of a response
-            of any framework: what has a ``status_code`` and mutable ``headers``. Browsers show it:
-            https://www.w3.org/TR/server-timing/
+            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of any
+            response object, that is, one with a ``status_code`` and mutable ``headers``. Browsers
+            show this header: https://www.w3.org/TR/server-timing/
 
         Raises
         ------
         TypeError
-            An option is not of its type; the configuration is then as it was.
+            If an option has a wrong type or value. The configuration is left unchanged.
 
         Warns
         -----
         UserWarning
-            An argument is none of the above; it has no effect.
+            If an argument is unknown. The argument is ignored.
         RuntimeWarning
-            No hook will run, no app is handed over and no function has been decorated: said once.
+            Once, if nothing calls the hooks: the worker doesn't, no app is passed, and no function
+            has been decorated.
         """
         for option, value in (
             ("append_to_http_response", append_to_http_response),
@@ -154,32 +151,42 @@ class TimerExtension(AppExtensionBase):
         ):
             if not isinstance(value, bool):
                 raise TypeError(f"{option} must be True or False, not {value!r}")
+        if log_min_seconds is not None and (
+            isinstance(log_min_seconds, bool)
+            or not isinstance(log_min_seconds, (int, float))
+            or not log_min_seconds >= 0  # also rejects NaN
+        ):
+            raise TypeError(
+                f"log_min_seconds must be None or a number of 0 or more, not {log_min_seconds!r}"
+            )
         if logger is not None and not callable(getattr(logger, "info", None)):
-            raise TypeError(f"logger must be a logger, or have a callable info, not {logger!r}")
+            raise TypeError(f"logger must have an info() method; got {logger!r}")
         _check_app(app)
 
         cls.append_to_http_response = append_to_http_response
+        cls.log_min_seconds = log_min_seconds
         cls.logger = logger
         cls.server_timing_header = server_timing_header
-        _hand_over(cls, app, cls.timed, args, kwargs)
+        _set_up_hooks(cls, app, cls.timed, args, kwargs)
 
     @classmethod
     def pre_invocation_app_level(
         cls,
         logger: logging.Logger,
         context: Context,
-        func_args: Optional[Dict[str, object]] = None,
+        func_args: dict[str, object] | None = None,
         *args: object,
         **kwargs: object,
     ) -> None:
-        """Called by the worker before each invocation: logs that it starts, and notes when."""
-        try:
-            log = logger if cls.logger is None else cls.logger
-            log.info(f"Recording start time of {context.function_name}")
-        except Exception:
-            _report()
+        """Log that the invocation starts, and store its start time. Called before the function."""
+        if cls.log_min_seconds is None:
+            try:
+                log = logger if cls.logger is None else cls.logger
+                log.info(f"Recording start time of {context.function_name}")
+            except Exception:
+                _report()
         cls.start_timestamps[context.invocation_id] = perf_counter()
-        if len(cls.start_timestamps) > _MAX_UNWATCHED_STARTS:
+        if len(cls.start_timestamps) > _MAX_PENDING_STARTS:
             weakref.finalize(context, cls.start_timestamps.pop, context.invocation_id, None)
 
     @classmethod
@@ -187,26 +194,28 @@ class TimerExtension(AppExtensionBase):
         cls,
         logger: logging.Logger,
         context: Context,
-        func_args: Optional[Dict[str, object]] = None,
-        func_ret: Optional[object] = None,
+        func_args: dict[str, object] | None = None,
+        func_ret: object = None,
         *args: object,
         **kwargs: object,
     ) -> None:
-        """Called by the worker after each invocation that returned: reports the elapsed time."""
+        """Report the elapsed time. Called after the function; by the worker, if it returned."""
         end = perf_counter()
         start = cls.start_timestamps.pop(context.invocation_id, None)
         if start is None:
             return
         seconds = end - start
         elapsed = str(seconds)
-        try:
-            log = logger if cls.logger is None else cls.logger
-            log.info(f"Time taken to execute {context.function_name} is {elapsed} sec")
-        except Exception:
-            _report()
+        # Three separate attempts: if one of them fails, the other two still succeed.
+        if cls.log_min_seconds is None or seconds >= cls.log_min_seconds:
+            try:
+                log = logger if cls.logger is None else cls.logger
+                log.info(f"Time taken to execute {context.function_name} is {elapsed} sec")
+            except Exception:
+                _report()
         if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
             try:
-                _lengthen_body(func_ret, f" (TimeElapsed: {elapsed} sec)", cls._added_attribute)
+                _append_to_body(func_ret, f" (TimeElapsed: {elapsed} sec)", cls._added_attribute)
             except Exception:
                 _report()
         if cls.server_timing_header:
@@ -216,54 +225,83 @@ class TimerExtension(AppExtensionBase):
                 _report()
 
     @classmethod
-    def timed(cls, function: "_Function") -> "_Function":
-        """Time one function, on every Python: the decorator, right above the ``def``.
+    def timed(cls, function: _Function) -> _Function:
+        """Decorate one function to time it, on any Python version.
+
+        Place the decorator directly above the ``def``::
 
             @app.route(route="hello")
             @TimerExtension.timed
             def hello(req: func.HttpRequest) -> func.HttpResponse:
 
-        The time of a function that raises is reported, too. Where the worker calls the hooks the
-        function is returned as it is.
-
         Parameters
         ----------
         function : function or bound method
-            A function of the app, sync or async. It goes by ``context.function_name`` where it
-            takes ``context``; else, where the ``function.json`` beside it names it (v1), by their
-            folder; else by its own name. What is returned has its signature, type hints and file.
+            A function of the app, sync or async. It is logged as ``context.function_name`` if it
+            has a ``context`` parameter; otherwise, in the v1 model, as the name of its folder if
+            the ``function.json`` there refers to it; otherwise under its own name.
+
+        Returns
+        -------
+        function
+            A wrapper with the signature, type hints and source file of the function. If the
+            function raises, the wrapper reports its time as well. If the worker calls the hooks,
+            the function is returned unchanged.
 
         Raises
         ------
         TypeError
-            It is a generator function, as an orchestrator is, or no function at all.
+            If ``function`` is a generator function, such as an orchestrator, or isn't a function.
         """
         return _decorate(cls, function)
 
 
-def _lengthen_body(response: Any, suffix: str, added_attribute: str) -> None:
+# Concurrent invocations may return the same response object. The lock only keeps the body and the
+# headers consistent: the worker reads the object after the hooks, so that every client gets the
+# time of the last invocation. It is reentrant in case a finalizer calls a function of the app here.
+_response_lock = threading.RLock()
+
+# Responses with these statuses keep their body. If 204, 205 or 304 has a body, the Functions host
+# drops the body and closes the connection. With 206, the headers state which part of the content
+# the body is. https://www.rfc-editor.org/rfc/rfc9110#section-15
+_FIXED_BODY_STATUSES = {*range(100, 200), 204, 205, 206, 304}
+
+# Headers that describe the exact bytes of the body: appending to the body would make them wrong.
+_BODY_DESCRIBING_HEADERS = {
+    "content-encoding", "content-range", "content-md5", "digest", "content-digest", "repr-digest"
+}
+
+_CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
+
+
+def _append_to_body(response: Any, suffix: str, added_attribute: str) -> None:
     with _response_lock:
+        status = response.status_code
+        if status != 200 and int(status) in _FIXED_BODY_STATUSES:  # int() is slow
+            return
         # HttpResponse has no public way to set its body; every version of the SDK keeps it here.
         body, charset, headers = response._HttpResponse__body, response.charset, {}
         if response.headers:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            # The worker sends a Content-Type that the function set, not the response's own charset.
+            is_described = not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
+            has_strong_etag = not headers.get("etag", "W/").startswith("W/")
+            is_response_to_head = not body and headers.get("content-length", "0") != "0"
+            if is_described or has_strong_etag or is_response_to_head:
+                return
+            # If the function set a Content-Type header, the worker ignores response.charset.
             parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
             charset = parameter.group(1) if parameter else charset
-        is_usual = response.status_code == 200 and not headers  # saves most responses the question
-        if not is_usual and not _may_be_longer(body, response.status_code, headers):
-            return
-        if hasattr(response, added_attribute):
+        if hasattr(response, added_attribute):  # an app may return the same response every time
             body = body.replace(getattr(response, added_attribute), b"", 1)
         try:
-            if charset == "utf-8" or codecs.lookup(charset).name == "utf-8":  # a lookup takes long
+            if charset == "utf-8" or codecs.lookup(charset).name == "utf-8":  # the lookup is slow
                 added = suffix.encode()
                 body += added
             else:
-                # By way of the text, so that a byte-order mark stands at the start alone.
+                # Decode and encode the whole text: a byte-order mark may only be at its start.
                 body = (body.decode(charset) + suffix).encode(charset)
-                added = suffix.encode(charset)[len("".encode(charset)) :]
-        except (LookupError, ValueError):  # no such charset, or a body that is not text in it
+                added = suffix.encode(charset)[len("".encode(charset)) :]  # without that mark
+        except (LookupError, ValueError):  # unknown charset, or a body that can't be decoded
             return
         if "content-length" in headers:
             response.headers["Content-Length"] = str(len(body))
@@ -271,57 +309,53 @@ def _lengthen_body(response: Any, suffix: str, added_attribute: str) -> None:
         setattr(response, added_attribute, added)
 
 
-def _may_be_longer(body: bytes, status_code: Any, headers: Dict[str, str]) -> bool:
-    """Whether a longer body goes with the status and the headers."""
-    return not (
-        int(status_code) in _FIXED_BODY_STATUSES
-        or not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
-        or not headers.get("etag", "W/").startswith("W/")
-        or (not body and headers.get("content-length", "0") != "0")  # an answer to HEAD
-    )
+# Matches a character that is not allowed in an HTTP token, such as a Server-Timing metric name:
+# https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
+_NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
 def _add_server_timing(response: Any, name: str, seconds: float, added_attribute: str) -> None:
-    # Responses of all frameworks have both; the text and data that functions return have not.
+    # The responses of every framework have both; other return values, such as strings, don't.
     headers: Any = getattr(response, "headers", None)
     if not (hasattr(response, "status_code") and hasattr(headers, "__setitem__")):
         return
     added = f"{_NOT_TOKEN.sub('_', name)};dur={seconds * 1000:.3f}"
     with _response_lock:
         found = [header for header in headers.items() if header[0].lower() == "server-timing"]
-        # A comma inside quoted text parts an entry, too, which the join below makes whole again.
-        entries = ", ".join(str(value) for _, value in found).split(",")
-        # On the headers, since copies of a response share those; a dict takes no attribute.
+        # This also splits at commas inside quoted strings; the join below undoes that.
+        entries = ", ".join(value for _, value in found).split(",")
+        # Copies of a response share its headers, so the attribute is set on the headers; a plain
+        # dict can't have attributes, and the response has the attribute instead.
         holder = headers if hasattr(headers, "__dict__") else response
         added_before = getattr(holder, added_attribute, None)
         ours = [entry for entry in entries if entry.strip() == added_before]
-        if ours:  # only one of them: an extension beside this one may have added the same
+        if ours:  # remove one only: another extension may have added an identical entry
             entries.remove(ours[0])
         entries.append(f" {added}")
         setattr(holder, added_attribute, added)
-        # All in one header, since the worker sends one of a name.
+        # Use a single header: the worker sends only one header per name.
         headers[found[0][0] if found else "Server-Timing"] = ",".join(entries).lstrip(" ,")
 
 
 # --------------------------------------------------------------------------------------------------
-# Hooks where no worker calls them: on Python 3.13 and later, or with the app setting off. This half
-# stays as it is in an extension of your own: of its class it needs the hooks, configure() for the
-# names of its options, and what init() sets for it.
+# Calls the hooks when the worker doesn't: on Python 3.13 and later, or with the app setting off.
+# Keep this half unchanged in your own extension. It uses the hooks of the extension class, the
+# parameter names of configure(), and the attributes that init() sets.
 
-# The app setting that makes the worker call extension hooks, and the values that it reads as on
-# and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
+# The app setting that makes the worker call extension hooks, and the values that the worker treats
+# as on and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
 _APP_SETTING = "PYTHON_ENABLE_WORKER_EXTENSIONS"
 _ON = {"1", "true", "t", "yes", "y"}
 _OFF = {"0", "false", "f", "no", "n"}
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
-# What the hooks get as their logger. Unlike the worker's, it writes user logs.
+# The logger passed to the hooks. Unlike the worker's logger, it writes user logs.
 _logger = logging.getLogger(__name__)
 
 
 def _worker_calls_hooks() -> bool:
-    """The worker's own rule; nothing else tells an extension whether its hooks will run."""
+    """Repeat the worker's rule, because an extension can't ask the worker."""
     setting = os.environ.get(_APP_SETTING, "").strip().lower()
     if sys.version_info[:2] == (3, 9) and "FUNCTIONS_WORKER_RUNTIME" in os.environ:
         return setting not in _OFF
@@ -329,52 +363,62 @@ def _worker_calls_hooks() -> bool:
 
 
 def _check_app(app: object) -> None:
-    app_type = getattr(azure.functions, "FunctionRegister", ())  # 1.7 has none
+    app_type = getattr(azure.functions, "FunctionRegister", ())  # not in azure-functions 1.7
     if app is not None and not isinstance(app, app_type):
         raise TypeError(
-            f"app must be a function app, such as azure.functions.FunctionApp(), not {app!r}: "
-            "hand over the app that a blueprint is registered with"
+            f"app must be a function app, such as azure.functions.FunctionApp(), not {app!r}. For "
+            "FastAPI or Flask, wrap the web app in AsgiFunctionApp or WsgiFunctionApp. For a "
+            "blueprint, pass the app that it is registered with."
         )
 
 
-def _hand_over(extension: Any, app: Any, decorator: Any, args: Any, kwargs: Any) -> None:
-    """The end of configure(): have the hooks called, and warn of what has no effect."""
+def _set_up_hooks(extension: Any, app: Any, decorator: Any, args: Any, kwargs: Any) -> None:
+    """Last step of configure(): wrap the app's functions if necessary, and warn about mistakes."""
     extension.app = app
-    name, hooks_run = extension.__name__, _worker_calls_hooks()
-    if app is not None and not hooks_run:
-        _wrap_app(extension, app)
+    worker_calls_hooks = _worker_calls_hooks()
+    if app is not None and not worker_calls_hooks:
+        _wrap_functions_of(app, extension)
 
-    # Any argument is taken, as by the SDK's base class, yet a misspelt one must not vanish. The
-    # host drops what is logged at import, hence warnings; last, since an app may make them errors.
+    # Accept any argument, as the SDK's base class does, but don't ignore a misspelt one silently.
+    # Warn instead of logging: the host drops what is logged during import. Warn last: an app may
+    # turn warnings into errors.
+    name = extension.__name__
     unknown = [*map(repr, args), *kwargs]
     if unknown:
         parameters = inspect.signature(extension.configure).parameters.values()
-        known = [f"{option.name}=" for option in parameters if option.kind is option.KEYWORD_ONLY]
-        message = f"{name}.configure() does not know {', '.join(unknown)}, only {', '.join(known)}"
+        known = [option.name for option in parameters if option.kind is option.KEYWORD_ONLY]
+        message = (
+            f"{name}.configure() got unknown arguments: {', '.join(unknown)}. It accepts "
+            f"{', '.join(known)}."
+        )
         warnings.warn(message, UserWarning, stacklevel=3)
     in_worker = "FUNCTIONS_WORKER_RUNTIME" in os.environ
-    if in_worker and not hooks_run and app is None and extension._may_warn:
+    if in_worker and not worker_calls_hooks and app is None and extension._may_warn:
         extension._may_warn = False
         setting = os.environ.get(_APP_SETTING) or "missing"
-        why = f"since the app setting {_APP_SETTING} is {setting}: set {_APP_SETTING}=1, or "
+        reason = f"because the app setting {_APP_SETTING} is {setting}"
+        remedy = f"; or set {_APP_SETTING}=1"
         if sys.version_info >= (3, 13):
-            why = "on Python 3.13 and later: "
+            reason, remedy = "on Python 3.13 and later", ""
         message = (
-            f"The worker calls no extension hooks {why}hand over the app, {name}.configure(app=app)"
-            f", or decorate v1 functions with @{name}.{decorator.__name__}, above this call"
+            f"Nothing calls the hooks of {name}: the worker doesn't, {reason}. Pass the app, "
+            f"{name}.configure(app=app); or decorate v1 functions with "
+            f"@{name}.{decorator.__name__} above this call{remedy}."
         )
         warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
-def _wrap_app(extension: Any, app: Any) -> None:
-    """Wrap what the worker takes from the app: it asks once, after the import."""
-    get_functions = app.get_functions
+def _wrap_functions_of(app: Any, extension: Any) -> None:
+    """Wrap the functions that the worker gets from the app, once, after importing the app."""
+    # Another extension may have set this attribute on the app itself. The method of the class is
+    # looked up later: a tracer may patch the class after this call.
+    set_on_app = vars(app).get("get_functions")
 
     def get_wrapped_functions() -> Any:
-        functions = get_functions()
+        functions = set_on_app() if set_on_app else type(app).get_functions(app)
         for function in functions:
             user_function = function.get_user_function()
-            if hasattr(user_function, "__code__"):  # the worker itself refuses any other
+            if hasattr(user_function, "__code__"):  # the worker rejects objects without it
                 wrapper = _wrap(extension, user_function, function.get_function_name(), app)
                 function.get_user_function = lambda wrapper=wrapper: wrapper
         return functions
@@ -386,103 +430,110 @@ def _decorate(extension: Any, function: _Function) -> _Function:
     if not hasattr(function, "__code__"):
         raise TypeError(
             "the decorator goes right above the def, below @app.route(...) and any other decorator "
-            f"of the SDK: it takes a function, not {type(function).__name__}"
+            f"of the SDK; it takes a function, not {type(function).__name__}"
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"a generator function such as {function.__name__} cannot be decorated: "
-            f"{extension.__name__}.configure(app=app) takes orchestrators"
+            f"can't decorate the generator function {function.__name__}; for an orchestrator, use "
+            f"{extension.__name__}.configure(app=app)"
         )
     if _worker_calls_hooks():
         return function
     extension._may_warn = False
-    return cast(_Function, _wrap(extension, function, _function_name(function)))
+    wrapper: _Function = _wrap(extension, function, _name_to_log(function))
+    return wrapper
 
 
-def _function_name(function: Any) -> str:
-    """In the v1 programming model a function goes by its folder, where function.json names it."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # no readable function.json
-        folder = Path(inspect.getfile(inspect.unwrap(function))).absolute().parent
+def _name_to_log(function: Any) -> str:
+    """Return the function's name; in v1 the folder's, if the function.json there refers to it."""
+    # There may be no readable function.json next to the module of the function.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        # Other decorators may have wrapped the function, or a functools.partial of it. An object
+        # with __call__ says less about the function than the wrapper around the object does.
+        innermost = inspect.unwrap(function)
+        innermost = getattr(innermost, "func", innermost)
+        original = innermost if hasattr(innermost, "__code__") else function
+        module: Any = sys.modules.get(original.__module__)
+        folder = Path(module.__file__).parent
         definition = json.loads((folder / "function.json").read_text(encoding="utf-8-sig"))
-        if function.__name__ == (definition.get("entryPoint") or "main"):
+        if original.__name__ == (definition.get("entryPoint") or "main"):
             return folder.name
-    return cast(str, function.__name__)
+    name: str = function.__name__
+    return name
 
 
 def _wrap(extension: Any, function: Any, name: str, app: Any = None) -> Any:
-    """The function with a call of each hook around it; the post hook's also after it raised."""
-
-    def begin(func_args: Dict[str, Any]) -> Optional[SimpleNamespace]:
-        # What an invocation calls, or starts as a task, while it runs is part of it.
-        is_part = extension._invocation.get().context is not None
-        if is_part or app not in (None, extension.app):  # a later configure() may name another
-            return None
-        # The thread, and the tasks that the function starts, keep this record: empty once it ended.
-        invocation = SimpleNamespace(context=_context_for(name, func_args))
-        extension._invocation.set(invocation)
-        try:
-            extension.pre_invocation_app_level(_logger, invocation.context, func_args)
-        except Exception:
-            _report()
-        except BaseException:  # a hook that exits ends the invocation
-            invocation.context = None
-            raise
-        return invocation
-
-    def end(invocation: SimpleNamespace, func_args: Dict[str, Any], func_ret: object) -> None:
-        try:
-            extension.post_invocation_app_level(_logger, invocation.context, func_args, func_ret)
-        except Exception:
-            _report()
-        finally:
-            invocation.context = None
+    """Return a function that calls the hooks before and after each call of the given one."""
 
     def call(args: Any, kwargs: Any) -> object:
-        invocation, func_ret = begin(kwargs), None
+        func_ret = None
+        invocation = _begin_invocation(extension, app, name, kwargs)
         try:
             func_ret = function(*args, **kwargs)
             return func_ret
         finally:
-            if invocation is not None:
-                end(invocation, kwargs, func_ret)
+            _end_invocation(extension, invocation, kwargs, func_ret)
 
     async def call_async(args: Any, kwargs: Any) -> object:
-        invocation, func_ret = begin(kwargs), None
+        func_ret = None
+        invocation = _begin_invocation(extension, app, name, kwargs)
         try:
             func_ret = await function(*args, **kwargs)
             return func_ret
         finally:
-            if invocation is not None:
-                end(invocation, kwargs, func_ret)
+            _end_invocation(extension, invocation, kwargs, func_ret)
 
-    # The worker takes context.function_directory from the file that inspect.getfile names, and only
-    # compiling sets that: hence as of the function's own file, on its line, as tracebacks show it.
-    source = "def wrapper(*args, **kwargs): return call(args, kwargs)"
-    if inspect.iscoroutinefunction(function):
-        source = "async def wrapper(*args, **kwargs): return await call_async(args, kwargs)"
-    namespace: Dict[str, Any] = {"call": call, "call_async": call_async}
-    lines_before = "\n" * (function.__code__.co_firstlineno - 1)
-    exec(compile(lines_before + source, function.__code__.co_filename, "exec"), namespace)
-    wrapper: Any = functools.wraps(function)(namespace["wrapper"])
-    if getattr(function, "__annotate__", function) is None:  # on Python 3.14, set by durable's SDK
-        wrapper.__annotations__ = function.__annotations__
-    return wrapper
+    is_async = inspect.iscoroutinefunction(function)
+    return _make_wrapper(function, call_async if is_async else call)
 
 
-def _context_for(name: str, func_args: Dict[str, Any]) -> Any:
-    """The worker's own context, where the function takes it."""
+def _begin_invocation(extension: Any, app: Any, name: str, func_args: Any) -> Any:
+    """Call the pre hook, and return a record for _end_invocation(); None if no hook is called."""
+    # Calls made, and tasks started, during an invocation belong to it and get no hooks.
+    is_part = extension._invocation.get().context is not None
+    if is_part or app not in (None, extension.app):  # configure() may have got another app since
+        return None
+    # The thread, and the tasks that the function starts, keep this record for longer than the
+    # invocation lasts. Without a context, the record says that the invocation has ended.
+    invocation = SimpleNamespace(context=_context_for(name, func_args))
+    extension._invocation.set(invocation)
+    try:
+        extension.pre_invocation_app_level(_logger, invocation.context, func_args)
+    except Exception:
+        _report()
+    except BaseException:  # SystemExit and the like end the invocation
+        invocation.context = None
+        raise
+    return invocation
+
+
+def _end_invocation(extension: Any, invocation: Any, func_args: Any, func_ret: object) -> None:
+    """Call the post hook, also if the function raised: the hook can use sys.exc_info()."""
+    if invocation is None:
+        return
+    try:
+        extension.post_invocation_app_level(_logger, invocation.context, func_args, func_ret)
+    except Exception:
+        _report()
+    finally:
+        invocation.context = None
+
+
+def _context_for(name: str, func_args: Any) -> Any:
+    """Return the worker's context if the function takes it, otherwise a _Context."""
     context = func_args.get("context")
     if context is not None:
-        with contextlib.suppress(Exception):  # it may be anything: a durable function's is text
+        # The argument may be anything; for an orchestrator it is a string.
+        with contextlib.suppress(Exception):
             if isinstance(context.function_name, str) and isinstance(context.invocation_id, str):
                 return context
     return _Context(name)
 
 
 class _Context:
-    """What the hooks get as their context where the function does not take the worker's."""
+    """The context passed to the hooks if the function doesn't take the worker's."""
 
-    # An invocation id that no other process has, and no later start of this one.
+    # Makes invocation ids unique across processes and restarts.
     _process = uuid.uuid4().hex
     _count = itertools.count()
 
@@ -491,10 +542,37 @@ class _Context:
         self.invocation_id = f"{self._process}-{next(self._count)}"
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"no {name}: the function does not take the worker's context")
+        raise AttributeError(
+            f"this context has no {name}; add a context parameter to the function to get the "
+            "worker's context"
+        )
+
+
+def _make_wrapper(function: Any, call: Any) -> Any:
+    """Return a wrapper that passes its arguments to ``call`` and looks like ``function``."""
+    # The worker derives context.function_directory from inspect.getfile(wrapper), which only
+    # compile() can set. So compile the wrapper as if it were in the function's file, at the
+    # function's line, which tracebacks then show. Columns of that line have no meaning: without
+    # them, no traceback marks any.
+    source = "def wrapper(*args, **kwargs): return call(args, kwargs)"
+    if inspect.iscoroutinefunction(call):
+        source = "async def wrapper(*args, **kwargs): return await call(args, kwargs)"
+    tree = ast.parse(source)
+    node: Any
+    for node in ast.walk(tree):
+        node.lineno = node.end_lineno = function.__code__.co_firstlineno
+        node.col_offset = node.end_col_offset = -1
+    namespace = {"call": call}
+    exec(compile(tree, function.__code__.co_filename, "exec"), namespace)
+    wrapper = functools.wraps(function)(namespace["wrapper"])
+    # On Python 3.14, functools.wraps copies __annotate__ instead of __annotations__. It is None if
+    # somebody, such as the Durable Functions SDK, has set __annotations__.
+    if getattr(function, "__annotate__", function) is None:
+        wrapper.__annotations__ = function.__annotations__
+    return wrapper
 
 
 def _report() -> None:
-    """Show on stderr what went wrong in a hook; where there is none, nowhere."""
+    """Write the current traceback to stderr, if there is a stderr."""
     with contextlib.suppress(Exception):
         sys.stderr.write(traceback.format_exc())

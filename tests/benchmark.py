@@ -1,18 +1,27 @@
-"""What timing an invocation costs: python tests/benchmark.py
+"""Measure what the timer costs: python tests/benchmark.py
 
-Each figure is the median of several runs, taken in turn so that a noisy moment falls on all of
-them; each ratio is the median of the ratios within a run. Last come what handing over adds to the
-start of an app, and the memory that a million invocations that raise leave behind.
+Run it where the package can be imported, for example after ``pip install -e .``. It prints
+
+- the microseconds that the hooks take for an invocation, compared with the tutorial's hooks;
+- the microseconds that an invocation takes if the worker doesn't call the hooks, compared with a
+  call of the same function between the two hooks;
+- the milliseconds that ``configure(app=app)`` adds to the start of an app;
+- the MiB by which the process grows if invocations raise.
+
+Each time is the median of several runs. A run measures every row of a table once, so that a busy
+moment of the machine affects all rows. Each comparison is the median over the runs, too.
 """
 
 import logging
+import math
+import operator
 import os
 import statistics
 import sys
 import time
 import uuid
 
-# Where the worker calls the hooks no function is decorated, and no app is timed.
+# If the worker called the hooks, no function would be decorated or wrapped.
 os.environ["PYTHON_ENABLE_WORKER_EXTENSIONS"] = "0"
 
 import azure.functions
@@ -21,15 +30,15 @@ from azure.functions import AppExtensionBase, HttpResponse
 from python_worker_extension_timer import TimerExtension
 
 if not hasattr(azure.functions, "FunctionApp"):
-    sys.exit("The benchmark hands over an app, which azure-functions 1.7 does not have.")
+    sys.exit("The benchmark needs a FunctionApp, which azure-functions 1.7 does not have.")
 
 RUNS = 15
 BATCHES = 30
 BATCH = 100
 
 
-class TutorialsWay(AppExtensionBase):
-    """The same two hooks as the tutorial has them."""
+class TutorialTimer(AppExtensionBase):
+    """The two hooks of the tutorial."""
 
     @classmethod
     def init(cls):
@@ -51,12 +60,8 @@ class TutorialsWay(AppExtensionBase):
                 func_ret._HttpResponse__body += f" (TimeElapsed: {elapsed} sec)".encode()
 
 
-Timer = type("Timer", (TimerExtension,), {})
-AppendingTimer = type("AppendingTimer", (TimerExtension,), {})
-
-
 class Context:
-    """As the worker's: what it holds is read through properties."""
+    """A context with properties, like the worker's."""
 
     def __init__(self, invocation_id):
         self.__invocation_id = invocation_id
@@ -78,10 +83,14 @@ def make_logger(name, level):
     return logger
 
 
-LOGGERS = {
-    "a logger that writes": make_logger("on", logging.INFO),
-    "logging off": make_logger("off", logging.WARNING),
-}
+WRITING_LOGGER = make_logger("on", logging.INFO)
+LOGGER_WITHOUT_INFO = make_logger("off", logging.WARNING)
+
+
+def make_timer(**options):
+    timer = type("Timer", (TimerExtension,), {})
+    timer.configure(**options)
+    return timer
 
 
 def hello(req):
@@ -95,28 +104,31 @@ def make_app(count):
     return app
 
 
-def take_in(app):
-    """The functions, as the worker takes them from an app."""
+def load_functions(app):
+    """Return an app's functions as the worker does, once, after importing the app."""
     return [function.get_user_function() for function in app.get_functions()]
 
 
-AppendingTimer.configure(append_to_http_response=True)
-handed_over = make_app(1)
-Timer.configure(app=handed_over)
+APP = make_app(1)
+Timer = make_timer(app=APP)
 
-# Each row: what it is, the extension whose hooks are called, the function that is called.
-ROWS = [
-    ("the tutorial's way", TutorialsWay, None),
-    ("this extension", Timer, None),
-    ("this extension, append_to_http_response=True", AppendingTimer, None),
+# Each row has a label, the extension whose hooks are called, and the function that is called.
+HOOK_ROWS = [
+    ("the tutorial's hooks, which append to the body", TutorialTimer, None),
+    ("this extension's hooks: both log lines", Timer, None),
+    ("  with log_min_seconds=0: one log line", make_timer(log_min_seconds=0), None),
+    ("  with log_min_seconds=math.inf: no log line", make_timer(log_min_seconds=math.inf), None),
+    ("  with append_to_http_response=True", make_timer(append_to_http_response=True), None),
+]
+FUNCTION_ROWS = [
     ("a function between the two hooks", Timer, hello),
     ("a decorated function", None, Timer.timed(hello)),
-    ("a function of a handed-over app", None, take_in(handed_over)[0]),
+    ("a function of an app passed to configure()", None, load_functions(APP)[0]),
 ]
 
 
-def run(logger, extension, function):
-    """Microseconds that an invocation takes, the mean of several thousand."""
+def measure(logger, extension, function):
+    """Return the mean time of an invocation, in microseconds."""
     pre = extension and extension.pre_invocation_app_level
     post = extension and extension.post_invocation_app_level
     seconds = 0.0
@@ -135,8 +147,23 @@ def run(logger, extension, function):
     return seconds / (BATCHES * BATCH) * 1e6
 
 
-def starts(count=100):
-    """Milliseconds that handing over adds to the indexing of an app of so many functions."""
+def print_tables(title, logger):
+    Timer.configure(app=APP, logger=logger)
+    print(f"\nMicroseconds for each invocation, {title}")
+    for heading, compare, sign, rows in (
+        ("ratio to first row", operator.truediv, "", HOOK_ROWS),
+        ("more than first row", operator.sub, "+", FUNCTION_ROWS),
+    ):
+        print(f"\n  {'':48}{'median':>8}{heading:>22}")
+        runs = [[measure(logger, *row[1:]) for row in rows] for _ in range(RUNS)]
+        for index, (label, *_) in enumerate(rows):
+            median = statistics.median(run[index] for run in runs)
+            compared = statistics.median(compare(run[index], run[0]) for run in runs)
+            print(f"  {label:48}{median:8.2f}{compared:{sign}22.2f}")
+
+
+def added_to_start(count):
+    """Return the milliseconds that configure(app=app) adds for an app with ``count`` functions."""
     added = []
     for _ in range(RUNS):
         seconds = []
@@ -144,55 +171,46 @@ def starts(count=100):
             app = app_or_none or make_app(count)
             start = time.perf_counter()
             Timer.configure(app=app_or_none)
-            take_in(app)
+            load_functions(app)
             seconds.append(time.perf_counter() - start)
         added.append((seconds[1] - seconds[0]) * 1000)
     return statistics.median(added)
 
 
-def grown(extension):
-    """MiB by which a million invocations that raise, and so get no post hook, grow the process."""
-    import resource  # not on Windows
+def memory_growth(extension, count):
+    """Return the MiB by which the process grows if ``count`` invocations raise: no post hook."""
+    import resource  # This module does not exist on Windows.
 
     class Raising(extension):
         pass
 
     unit = 1 if sys.platform == "darwin" else 1024
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(1_000_000):
-        Raising.pre_invocation_app_level(LOGGERS["logging off"], Context(str(uuid.uuid4())), {})
+    for _ in range(count):
+        Raising.pre_invocation_app_level(LOGGER_WITHOUT_INFO, Context(str(uuid.uuid4())), {})
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    Raising.init()  # forgets them, for what is measured next
+    Raising.init()  # Free the memory for the next measurement.
     return (after - before) * unit / 2**20
 
 
 def main():
-    # The peak is what is read, so this comes before anything else.
+    # The measured memory is the peak of the process, so measure the memory first.
     memory = []
     if sys.platform != "win32":
-        memory = [(label, grown(extension)) for label, extension, _ in (ROWS[1], ROWS[0])]
+        for label, extension in ("this extension", Timer), ("the tutorial's timer", TutorialTimer):
+            memory.append((label, memory_growth(extension, 1_000_000)))
 
     print(f"Python {sys.version.split()[0]}, azure-functions {azure.functions.__version__}")
-    for name, logger in LOGGERS.items():
-        Timer.configure(app=handed_over, logger=logger)
-        print(f"\nMicroseconds per invocation, {name}\n")
-        runs = [[run(logger, *row[1:]) for row in ROWS] for _ in range(RUNS)]
-        for index, (label, *_) in enumerate(ROWS):
-            if index < 3:
-                ratio = statistics.median(figures[index] / figures[0] for figures in runs)
-                compared = f"{ratio:6.2f} times the tutorial's way"
-            else:
-                more = statistics.median(figures[index] - figures[3] for figures in runs)
-                compared = f"{more:+6.2f} than with the hooks"
-            median = statistics.median(figures[index] for figures in runs)
-            print(f"  {label:46}{median:8.2f}  {compared}")
+    print_tables("with a logger that writes the lines", WRITING_LOGGER)
+    print_tables("with a logger that drops the lines", LOGGER_WITHOUT_INFO)
 
-    print("\nMilliseconds that handing over adds to the start of an app of 100 functions\n")
-    print(f"  {'':46}{starts():8.2f}")
+    print("\nMilliseconds that configure(app=app) adds to the start of an app\n")
+    print(f"  {'an app with 100 functions':48}{added_to_start(100):8.2f}")
 
-    print("\nMiB grown over a million invocations that raise\n")
-    for label, mib in memory:
-        print(f"  {label:46}{mib:8.2f}")
+    if memory:
+        print("\nMiB by which the process grows if a million invocations raise\n")
+    for label, growth in memory:
+        print(f"  {label:48}{growth:8.2f}")
 
 
 if __name__ == "__main__":

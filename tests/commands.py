@@ -1,4 +1,4 @@
-"""Commands run as a person would: the local host's, and what installs or builds this project."""
+"""Helpers that run commands: the stand-in host's, and those that install or build the project."""
 
 import contextlib
 import functools
@@ -16,11 +16,11 @@ from conftest import APP_SETTING, PACKAGE, ROOT, TESTS, WORKER_RUNTIME
 
 
 def host_command(*arguments: object) -> List[str]:
-    return [sys.executable, str(TESTS / "local_host.py"), *map(str, arguments)]
+    return [sys.executable, str(TESTS / "stand_in_host.py"), *map(str, arguments)]
 
 
 def host_environment(**settings: str) -> Dict[str, str]:
-    """The environment of a machine that has only Python and this checkout."""
+    """Return the environment variables of a machine with only Python and this checkout."""
     environment = {name: value for name, value in os.environ.items() if name != APP_SETTING}
     environment.pop(WORKER_RUNTIME, None)
     environment.update({"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}, **settings)
@@ -28,7 +28,7 @@ def host_environment(**settings: str) -> Dict[str, str]:
 
 
 def run(command: Union[str, List[str]], cwd: Path, **settings: str) -> str:
-    """Run a command to its end, as one who has installed this package would; what it printed."""
+    """Run a command as a user who has installed the package, and return the output."""
     environment = host_environment(**settings)
     del environment["PYTHONPATH"]
     result = subprocess.run(
@@ -46,7 +46,7 @@ def run(command: Union[str, List[str]], cwd: Path, **settings: str) -> str:
 
 
 def run_host(*arguments: object, **settings: str) -> "subprocess.CompletedProcess[str]":
-    """Run ``python tests/local_host.py`` to its end, on a free port."""
+    """Run ``python tests/stand_in_host.py --once`` on a free port."""
     return subprocess.run(
         host_command(*arguments, "--once", "--port", 0),
         env=host_environment(**settings),
@@ -58,8 +58,11 @@ def run_host(*arguments: object, **settings: str) -> "subprocess.CompletedProces
 
 @contextlib.contextmanager
 def running_host(app: Path) -> Iterator[Tuple["subprocess.Popen[str]", str]]:
-    """``python tests/local_host.py APP`` while it serves, on a free port: the process, the URL."""
-    # What runs in the background of a shell ignores Ctrl-C, and so would what the tests start.
+    """Run ``python tests/stand_in_host.py APP`` on a free port during a ``with`` block.
+
+    Return the process and the URL.
+    """
+    # If a shell runs the tests in the background, their child processes ignore Ctrl-C by default.
     listen_to_ctrl_c = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
         host_command(app, "--port", 0),
@@ -84,17 +87,17 @@ def running_host(app: Path) -> Iterator[Tuple["subprocess.Popen[str]", str]]:
 
 
 def copy_project(folder: Path) -> Path:
-    """The project as a clone holds it: with nothing that a build or a test left behind."""
+    """Copy the project as a clone contains it, without the files of a build or a test run."""
     folder.mkdir()
-    left_behind = shutil.ignore_patterns("__pycache__", "*.pyc")
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in (".ci", ".gitignore", "LICENSE", "readme.md", "setup.py", "tests", PACKAGE.name):
         if (ROOT / name).is_dir():
-            shutil.copytree(str(ROOT / name), str(folder / name), ignore=left_behind)
-        elif (ROOT / name).is_file():  # an unpacked sdist has no .ci
+            shutil.copytree(str(ROOT / name), str(folder / name), ignore=ignored)
+        elif (ROOT / name).is_file():  # An unpacked sdist has no .ci.
             shutil.copy(str(ROOT / name), str(folder))
     return folder
 
 
 def run_python(*arguments: object, cwd: Path, python: object = sys.executable, **settings) -> str:
-    """Run Python to its end; what it printed."""
+    """Run Python, and return the output."""
     return run([str(python), *map(str, arguments)], cwd, **settings)

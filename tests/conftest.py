@@ -1,10 +1,11 @@
-"""What any test needs: fakes, ways to call a hook, an extension that records, a pretended Python."""
+"""Shared fixtures and helpers: fakes, calls of the hooks, a recording extension, other Pythons."""
 
 import asyncio
 import contextlib
 import http.client
 import inspect
 import runpy
+import socket
 import subprocess
 import sys
 import uuid
@@ -17,8 +18,8 @@ import azure.functions
 import pytest
 
 import python_worker_extension_timer
-from local_host import HttpFunction, LocalHost
 from python_worker_extension_timer import TimerExtension
+from stand_in_host import HttpFunction, StandInHost
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -35,23 +36,23 @@ needs_v2 = pytest.mark.skipif(
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
-    config.addinivalue_line("markers", "installs: has pip install from a package index")
+    config.addinivalue_line("markers", "installs: needs pip and a package index")
     for option in inspect.signature(TimerExtension.configure).parameters.values():
         if option.default is option.empty and option.kind is option.KEYWORD_ONLY:
             raise pytest.UsageError(
-                f"{TimerExtension.__name__}.configure() needs {option.name}: give it a default, "
-                "since an app may never call configure()"
+                f"{TimerExtension.__name__}.configure() requires {option.name}. Give the option a "
+                "default: an app may never call configure()."
             )
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     for item in items:
-        if "index_is_reached" in getattr(item, "fixturenames", ()):
+        if "package_index" in getattr(item, "fixturenames", ()):
             item.add_marker("installs")
 
 
 class FakeContext:
-    """The least that the hooks ask of a context; like the worker's, it can be referred to weakly.
+    """A minimal context for the hooks. Like the worker's, it supports weak references.
 
     https://learn.microsoft.com/python/api/azure-functions/azure.functions.context
     """
@@ -64,7 +65,7 @@ class FakeContext:
 
 
 class FakeLogger:
-    """The least that the hooks ask of a logger."""
+    """A minimal logger for the hooks."""
 
     def __init__(self) -> None:
         self.messages: List[str] = []
@@ -73,14 +74,14 @@ class FakeLogger:
         self.messages.append(message)
 
 
-def start(
+def call_pre_hook(
     context: object, logger: Optional[object] = None, extension: type = TimerExtension
 ) -> None:
     """Call the pre hook as the worker does."""
     extension.pre_invocation_app_level(logger or FakeLogger(), context, {})
 
 
-def finish(
+def call_post_hook(
     context: object,
     func_ret: object = None,
     logger: Optional[object] = None,
@@ -91,7 +92,7 @@ def finish(
 
 
 class Call(NamedTuple):
-    """A call of a hook, and what the hook was given."""
+    """One hook call and its arguments."""
 
     hook: str
     function_name: str
@@ -102,7 +103,7 @@ class Call(NamedTuple):
 
 
 def recording_extension() -> Any:
-    """An extension that records each call of its hooks."""
+    """Return a new extension that records the calls of its hooks."""
 
     class Recording(TimerExtension):
         calls: List[Call] = []
@@ -118,23 +119,23 @@ def recording_extension() -> Any:
 
         @classmethod
         def called(cls) -> List[str]:
-            """The hooks that were called, each with the name of the function, in order."""
+            """The hook calls so far, in order, as "pre NAME" or "post NAME"."""
             return [f"{call.hook} {call.function_name}" for call in cls.calls]
 
     return Recording
 
 
 @pytest.fixture(autouse=True)
-def extension(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A TimerExtension as it is after import, outside any worker, for each test."""
+def reset_extension(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reset TimerExtension before each test to its state after import, outside a worker."""
     monkeypatch.delenv(APP_SETTING, raising=False)
     monkeypatch.delenv(WORKER_RUNTIME, raising=False)
     TimerExtension.init()
 
 
 @pytest.fixture
-def extensions() -> Iterator[None]:
-    """Know only the extensions that the test registers, and forget them afterwards."""
+def empty_registry() -> Iterator[None]:
+    """Hide the extensions registered so far during a test, and restore them afterwards."""
     hooks = azure.functions.ExtensionMeta.get_application_hooks()
     before = [list(registered) for registered in hooks]
     for registered in hooks:
@@ -145,8 +146,8 @@ def extensions() -> Iterator[None]:
 
 
 @pytest.fixture
-def recording(extensions: None) -> Any:
-    """An extension whose hooks record what they are given: it stands in for the one under test."""
+def recording(empty_registry: None) -> Any:
+    """An extension that records the calls of its hooks, in place of a real one."""
     return recording_extension()
 
 
@@ -161,47 +162,55 @@ def python(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def hooks_on(monkeypatch: pytest.MonkeyPatch, python: Callable[..., None]) -> None:
-    """A worker that calls the hooks, whatever Python the tests run on."""
+def worker_with_hooks(monkeypatch: pytest.MonkeyPatch, python: Callable[..., None]) -> None:
+    """Pretend that the worker calls the hooks, whatever the Python version."""
     python(3, 11)
     monkeypatch.setenv(APP_SETTING, "1")
 
 
+@pytest.fixture
+def worker_without_hooks(reset_extension: None, python: Callable[..., None]) -> None:
+    """Pretend that the worker doesn't call the hooks, whatever the Python version."""
+    python(3, 13)
+
+
 def call(function: Callable[..., object], *args: object, **kwargs: object) -> object:
-    """Call a function, sync or async, to its end."""
+    """Call a sync or async function and return its result."""
     result = function(*args, **kwargs)
     return asyncio.run(result) if inspect.iscoroutine(result) else result
 
 
-def take_in(app: object) -> Dict[str, Callable[..., object]]:
-    """The functions by name, as the worker takes them from an app: once, after its import."""
+def load_functions(app: object) -> Dict[str, Callable[..., object]]:
+    """Return an app's functions by name, as the worker does, once, after importing the app."""
     return {f.get_function_name(): f.get_user_function() for f in app.get_functions()}
 
 
 def decorated(extension: Any, function: Callable[..., object], **options: object) -> Any:
-    """The function, decorated."""
+    """Return the function with the decorator."""
     function = extension.timed(function)
     extension.configure(**options)
     return function
 
 
-def handed_over(extension: Any, function: Callable[..., object], **options: object) -> Any:
-    """The function, as the worker takes it from an app that is handed over."""
+def passed_with_app(extension: Any, function: Callable[..., object], **options: object) -> Any:
+    """Return the function as the worker gets it from an app passed to configure()."""
     app = azure.functions.FunctionApp()
     app.route(route="hello")(function)
     extension.configure(app=app, **options)
-    (function,) = take_in(app).values()
+    (function,) = load_functions(app).values()
     return function
 
 
-# The two ways in which the hooks are called where no worker calls them.
-either_way = pytest.mark.parametrize("way", [decorated, pytest.param(handed_over, marks=needs_v2)])
+# Run a test for both ways of calling the hooks without the worker.
+both_ways = pytest.mark.parametrize(
+    "way", [decorated, pytest.param(passed_with_app, marks=needs_v2)]
+)
 
 
-def at_once(*calls: Callable[[], object]) -> None:
-    """Run the calls on a thread each, and raise what one of them raises.
+def concurrently(*calls: Callable[[], object]) -> None:
+    """Run each call in its own thread, and re-raise the first exception.
 
-    They take turns a thousand times as often as they would, so that a race is met, not missed.
+    Threads switch a thousand times more often than usual, to expose race conditions.
     """
     interval = sys.getswitchinterval()
     sys.setswitchinterval(interval / 1000)
@@ -213,27 +222,51 @@ def at_once(*calls: Callable[[], object]) -> None:
         sys.setswitchinterval(interval)
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     status: int
     headers: "http.client.HTTPMessage"
     body: bytes
 
 
-def get(url: str, method: str = "GET", body: Optional[bytes] = None) -> Answer:
-    """One HTTP request, on a connection of its own; a 4xx or 5xx is an answer like any other."""
+def get(url: str, method: str = "GET", body: Optional[bytes] = None) -> Response:
+    """Send an HTTP request over a new connection; 4xx and 5xx responses don't raise."""
     scheme, _, host, *path = url.split("/")
     connection = http.client.HTTPConnection(host.replace("localhost", "127.0.0.1"), timeout=30)
     with contextlib.closing(connection):
         connection.request(method, "/" + "/".join(path), body)
         response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
+        return Response(response.status, response.headers, response.read())
+
+
+def exchange(url: str, *requests: bytes) -> List[Optional[Response]]:
+    """Send raw requests over one connection, each after the response to the one before.
+
+    None stands for a response that the server didn't send because it closed the connection.
+    """
+    port = int(url.rsplit(":", 1)[1])
+    responses: List[Optional[Response]] = []
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        for request in requests:
+            method = request.split()[0].decode()
+            response = http.client.HTTPResponse(connection, method=method)
+            try:
+                connection.sendall(request)
+                response.begin()
+                body = response.read()
+            except ConnectionError:
+                responses.append(None)
+                continue
+            except http.client.IncompleteRead as error:
+                body = error.partial
+            responses.append(Response(response.status, response.headers, body))
+    return responses
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """Serve functions through a local host in this process, and return its URL.
+    """Serve functions with a stand-in host in this process, and return its URL.
 
-    A plain function ``hello`` is served as ``/api/hello``.
+    The URL of a plain function ``hello`` ends in ``/api/hello``.
     """
 
     def served(function: Any) -> HttpFunction:
@@ -241,32 +274,32 @@ def serve() -> Iterator[Callable[..., str]]:
         return HttpFunction(name, function, name) if name else function
 
     with contextlib.ExitStack() as stack:
-        yield lambda *functions: stack.enter_context(LocalHost(map(served, functions))).url
+        yield lambda *functions: stack.enter_context(StandInHost(map(served, functions))).url
 
 
 @pytest.fixture(scope="session")
-def index_is_reached(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Skip where pip reaches no package index: a fresh environment needs one."""
+def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip the test if pip can't reach a package index."""
     download = [sys.executable, *"-m pip download --no-deps --retries=0 wheel".split()]
     folder = str(tmp_path_factory.mktemp("index"))
     result = subprocess.run(download, cwd=folder, capture_output=True, encoding="utf-8")
     if result.returncode:
-        pytest.skip("the package index cannot be reached: " + result.stderr.splitlines()[-1])
+        pytest.skip("pip can't reach a package index: " + result.stderr.splitlines()[-1])
 
 
 @pytest.fixture(scope="session")
-def declared() -> Dict[str, object]:
-    """What setup.py declares: the arguments of its one call of ``setup()``."""
+def setup_arguments() -> Dict[str, object]:
+    """The arguments that setup.py passes to ``setup()``."""
     with mock.patch("setuptools.setup") as setup:
         runpy.run_path(str(ROOT / "setup.py"))
     return setup.call_args[1]
 
 
-# What follows is of the timer, and goes with its tests.
+# The rest is for the timer's tests only.
 
 
 class FakeClock:
-    """Stands at ``now`` seconds until a test moves it."""
+    """A clock that shows ``now`` until a test changes it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -290,17 +323,20 @@ def invoke(
     seconds: float = 0,
     timers: Any = (TimerExtension,),
 ) -> List[str]:
-    """One whole invocation that takes so long and returns ``func_ret``; the lines that it logs."""
+    """Simulate an invocation that takes ``seconds`` and returns ``func_ret``.
+
+    Return the log lines.
+    """
     context, logger = FakeContext(function_name), FakeLogger()
     for timer in timers:
-        start(context, logger, timer)
+        call_pre_hook(context, logger, timer)
     if clock:
         clock.now += seconds
     for timer in timers:
-        finish(context, func_ret, logger, timer)
+        call_post_hook(context, func_ret, logger, timer)
     return logger.messages
 
 
 def elapsed(text: str) -> str:
-    """The elapsed time, in seconds, that a log line or a body ends with."""
+    """The elapsed seconds at the end of a log line or body, as text."""
     return text.split()[-2]

@@ -1,7 +1,9 @@
-"""The decorator: which name its function goes by, what it takes, and what it says of the rest."""
+"""Tests of the module's second half: the functions that the decorator accepts, and their names."""
 
 import functools
 import importlib.util
+import inspect
+import sys
 
 import azure.functions as func
 import pytest
@@ -10,27 +12,25 @@ from azure.functions import HttpResponse
 from conftest import APP_SETTING, WORKER_RUNTIME, FakeContext, call, needs_v2
 from python_worker_extension_timer import TimerExtension
 
-
-@pytest.fixture(autouse=True)
-def no_hooks(extension, python):
-    python(3, 13)
+pytestmark = pytest.mark.usefixtures("worker_without_hooks")
 
 
 @pytest.fixture
-def make_v1_function(tmp_path):
-    """Write a function of a v1 app, and import its module as the worker does."""
+def make_v1_function(tmp_path, monkeypatch):
+    """A function that writes a v1 function's folder, and imports the folder as the worker does."""
 
-    def write(name, source="def main(req): ...", definition='{"bindings": []}'):
+    def make(name, source="def main(req): return req", definition='{"bindings": []}'):
         file = tmp_path / name / "__init__.py"
         file.parent.mkdir()
         file.with_name("function.json").write_text(definition, encoding="utf-8")
         file.write_text(source, encoding="utf-8")
         spec = importlib.util.spec_from_file_location(f"__app__.{name}", str(file))
         module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
         spec.loader.exec_module(module)
         return module
 
-    return write
+    return make
 
 
 def hello(req: func.HttpRequest) -> HttpResponse:
@@ -41,8 +41,44 @@ async def hello_async(req: func.HttpRequest) -> HttpResponse:
     return HttpResponse("hello")
 
 
-def passes_on(function):
-    """A decorator of somebody else's."""
+def echo(req):
+    return req
+
+
+def test_hooks_get_the_name_of_the_function(recording):
+    recording.timed(hello)(req=None)
+
+    assert recording.called() == ["pre hello", "post hello"]
+
+
+def test_hooks_get_the_name_of_the_folder_in_the_v1_model(recording, make_v1_function):
+    main = recording.timed(make_v1_function("HttpTrigger").main)
+
+    main(req=None)
+
+    assert recording.called() == ["pre HttpTrigger", "post HttpTrigger"]
+
+
+def test_hooks_get_the_name_in_the_workers_context_if_the_function_takes_it(
+    recording, make_v1_function
+):
+    main = recording.timed(make_v1_function("HttpTrigger", "def main(req, context): ...").main)
+
+    main(req=None, context=FakeContext("name in the context"))
+
+    assert recording.called() == ["pre name in the context", "post name in the context"]
+
+
+class CallableObject:
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *args, **kwargs):
+        return self.function(*args, **kwargs)
+
+
+def wrap(function):
+    """Wrap a function, as decorators of other packages do."""
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
@@ -51,42 +87,46 @@ def passes_on(function):
     return wrapped
 
 
-def test_a_function_goes_by_its_own_name(recording):
-    recording.timed(hello)(req=None)
-
-    assert recording.called() == ["pre hello", "post hello"]
+def wrap_partial(function):
+    return wrap(functools.partial(function))
 
 
-def test_a_function_of_the_v1_model_goes_by_the_name_of_its_folder(recording, make_v1_function):
-    main = recording.timed(make_v1_function("HttpTrigger").main)
-
-    main(req=None)
-
-    assert recording.called() == ["pre HttpTrigger", "post HttpTrigger"]
+def wrap_and_refer_to_partial(function):
+    wrapped = wrap(function)
+    wrapped.__wrapped__ = functools.partial(function)
+    return wrapped
 
 
-def test_a_function_of_the_v1_model_that_takes_context_goes_by_the_name_in_it(
-    recording, make_v1_function
-):
-    main = recording.timed(make_v1_function("HttpTrigger", "def main(req, context): ...").main)
-
-    main(req=None, context=FakeContext("as the worker says"))
-
-    assert recording.called() == ["pre as the worker says", "post as the worker says"]
-
-
-def test_the_folder_is_that_of_the_function_itself_not_of_another_decorator(
-    recording, make_v1_function
-):
-    main = make_v1_function("HttpTrigger").main
-
-    recording.timed(passes_on(main))(req=None)
-
-    assert recording.called() == ["pre HttpTrigger", "post HttpTrigger"]
+def wrap_and_refer_to_object(function):
+    wrapped = wrap(function)
+    wrapped.__wrapped__ = CallableObject(function)
+    return wrapped
 
 
 @pytest.mark.parametrize(
-    "definition, named",
+    "decorator, is_v1",
+    [
+        (wrap, True),
+        (wrap_partial, True),  # outside the v1 model, the hooks would get the name of the wrapper
+        (wrap_and_refer_to_partial, True),
+        (wrap_and_refer_to_partial, False),
+        (wrap_and_refer_to_object, True),
+        (wrap_and_refer_to_object, False),
+    ],
+)
+def test_hooks_get_the_same_name_if_another_decorator_has_wrapped_the_function(
+    decorator, is_v1, recording, make_v1_function
+):
+    function = make_v1_function("HttpTrigger").main if is_v1 else echo
+
+    assert recording.timed(decorator(function))(req="request") == "request"
+
+    name = "HttpTrigger" if is_v1 else "echo"
+    assert recording.called() == [f"pre {name}", f"post {name}"]
+
+
+@pytest.mark.parametrize(
+    "definition, entry_point",
     [
         ('{"bindings": []}', "main"),
         ('{"entryPoint": ""}', "main"),
@@ -96,8 +136,8 @@ def test_the_folder_is_that_of_the_function_itself_not_of_another_decorator(
         ("[]", None),
     ],
 )
-def test_the_folder_names_only_the_function_that_a_readable_function_json_names(
-    definition, named, recording, make_v1_function
+def test_folder_name_is_used_only_for_the_entry_point_in_a_valid_function_json(
+    definition, entry_point, recording, make_v1_function
 ):
     source = "def main(req): ...\ndef helper(req): ..."
     module = make_v1_function("HttpTrigger", source, definition)
@@ -105,19 +145,37 @@ def test_the_folder_names_only_the_function_that_a_readable_function_json_names(
     for function in (module.main, module.helper):
         recording.timed(function)(req=None)
 
-    names = ["HttpTrigger" if name == named else name for name in ("main", "helper")]
+    names = ["HttpTrigger" if name == entry_point else name for name in ("main", "helper")]
     assert recording.called()[::2] == [f"pre {name}" for name in names]
 
 
 @pytest.mark.parametrize("function", [hello, hello_async], ids=["sync", "async"])
-def test_a_function_that_is_decorated_twice_is_one_invocation(function, recording):
+def test_each_hook_is_called_once_if_the_function_is_decorated_twice(function, recording):
     call(recording.timed(recording.timed(function)), req=None)
 
     assert recording.called() == [f"pre {function.__name__}", f"post {function.__name__}"]
 
 
+def test_decorator_above_can_supply_a_parameter_and_hide_it_from_the_worker(recording):
+    def supply_client(function):
+        @functools.wraps(function)
+        def with_client(req):
+            return function(req=req, client="a client")
+
+        del with_client.__wrapped__  # or inspect.signature() would show the client
+        return with_client
+
+    @supply_client
+    @recording.timed
+    def use_client(req, client):
+        return client
+
+    assert str(inspect.signature(use_client)) == "(req)"
+    assert use_client(req=None) == "a client"
+
+
 @needs_v2
-def test_a_decorated_function_below_a_trigger_decorator_is_what_the_worker_calls(recording):
+def test_trigger_decorator_passes_the_decorated_function_to_the_worker(recording):
     builder = func.FunctionApp().route(route="hello")(recording.timed(hello))
 
     builder._function.get_user_function()(req=None)
@@ -126,7 +184,7 @@ def test_a_decorated_function_below_a_trigger_decorator_is_what_the_worker_calls
     assert recording.called() == ["pre hello", "post hello"]
 
 
-def test_on_python_3_9_a_missing_setting_is_on_in_a_worker_alone(python, monkeypatch):
+def test_missing_app_setting_counts_as_on_only_in_the_worker_for_python_3_9(python, monkeypatch):
     python(3, 9)
     assert TimerExtension.timed(hello) is not hello
 
@@ -147,7 +205,7 @@ async def async_generator(context):
 
 @pytest.mark.parametrize("function", [orchestrator, async_generator])
 @pytest.mark.parametrize("version", [(3, 11), (3, 13)])
-def test_a_generator_function_raises_a_type_error_that_says_what_takes_it(
+def test_type_error_for_a_generator_function_says_to_use_configure(
     function, version, python, monkeypatch
 ):
     python(*version)
@@ -157,8 +215,8 @@ def test_a_generator_function_raises_a_type_error_that_says_what_takes_it(
         TimerExtension.timed(function)
 
     assert str(caught.value) == (
-        f"a generator function such as {function.__name__} cannot be decorated: "
-        f"{TimerExtension.__name__}.configure(app=app) takes orchestrators"
+        f"can't decorate the generator function {function.__name__}; for an orchestrator, use "
+        f"{TimerExtension.__name__}.configure(app=app)"
     )
 
 
@@ -166,7 +224,7 @@ def test_a_generator_function_raises_a_type_error_that_says_what_takes_it(
     "thing", ["hello", None, HttpResponse, functools.partial(hello), functools.lru_cache()(hello)]
 )
 @pytest.mark.parametrize("version", [(3, 11), (3, 13)])
-def test_what_is_no_function_raises_a_type_error_that_says_the_order(
+def test_type_error_for_anything_but_a_function_says_where_the_decorator_goes(
     thing, version, python, monkeypatch
 ):
     python(*version)
@@ -177,5 +235,5 @@ def test_what_is_no_function_raises_a_type_error_that_says_the_order(
 
     assert str(caught.value) == (
         "the decorator goes right above the def, below @app.route(...) and any other decorator "
-        f"of the SDK: it takes a function, not {type(thing).__name__}"
+        f"of the SDK; it takes a function, not {type(thing).__name__}"
     )

@@ -1,4 +1,8 @@
-"""What the hooks get where no worker calls them: what the worker would give them, or says why not."""
+"""Tests of the module's second half: the arguments of the hooks when the worker doesn't call them.
+
+The hooks get the arguments that the worker would pass. If the function doesn't take the worker's
+context, the hooks get a minimal context instead.
+"""
 
 import asyncio
 import gc
@@ -11,13 +15,10 @@ import pytest
 from azure.functions import HttpResponse
 
 from commands import host_environment
-from conftest import FakeContext, call, either_way, recording_extension
+from conftest import FakeContext, both_ways, call, recording_extension
 from python_worker_extension_timer import TimerExtension
 
-
-@pytest.fixture(autouse=True)
-def no_hooks(extension, python):
-    python(3, 13)
+pytestmark = pytest.mark.usefixtures("worker_without_hooks")
 
 
 def hello(req):
@@ -32,9 +33,9 @@ async def with_context_async(req, context):
     return HttpResponse("hello")
 
 
-@either_way
+@both_ways
 @pytest.mark.parametrize("function", [with_context, with_context_async], ids=["sync", "async"])
-def test_both_hooks_get_the_arguments_by_name_and_the_post_hook_what_was_returned(
+def test_both_hooks_get_the_arguments_by_name_and_the_post_hook_gets_the_return_value(
     way, function, recording
 ):
     req, context = object(), FakeContext()
@@ -46,83 +47,80 @@ def test_both_hooks_get_the_arguments_by_name_and_the_post_hook_what_was_returne
     assert post.func_ret is response
 
 
-def test_the_function_gets_what_the_pre_hook_puts_in_the_place_of_an_argument(
-    recording, monkeypatch
-):
+def test_pre_hook_can_replace_an_argument_of_the_function(recording, monkeypatch):
     replace = lambda logger, context, func_args: func_args.update(req="replaced")  # noqa: E731
     monkeypatch.setattr(recording, "pre_invocation_app_level", replace)
 
     assert recording.timed(lambda req: req)(req="original") == "replaced"
 
 
-def test_what_a_unit_test_passes_by_position_reaches_the_function_alone(recording):
-    response = recording.timed(with_context)("by position", context=None)
+def test_positional_arguments_of_a_unit_test_reach_the_function_but_not_the_hooks(recording):
+    response = recording.timed(with_context)("positional", context=None)
 
     assert response.get_body() == b"hello"
     assert recording.calls[0].func_args == {"context": None}
 
 
-@either_way
+@both_ways
 @pytest.mark.parametrize("function", [with_context, with_context_async], ids=["sync", "async"])
-def test_the_hooks_of_a_function_that_takes_the_workers_context_get_that_very_object(
-    way, function, recording
-):
-    context = FakeContext("as the worker calls it")
+def test_both_hooks_get_the_workers_context_if_the_function_takes_it(way, function, recording):
+    context = FakeContext("name in the context")
 
     call(way(recording, function), req=None, context=context)
 
-    assert [made.context for made in recording.calls] == [context, context]
-    assert recording.called() == ["pre as the worker calls it", "post as the worker calls it"]
+    assert [hook_call.context for hook_call in recording.calls] == [context, context]
+    assert recording.called() == ["pre name in the context", "post name in the context"]
 
 
-class Payload(dict):
-    """Items as attributes, as many an app has them."""
+class AttributeDict(dict):
+    """A dict whose items are also attributes, as many apps define one."""
 
     __getattr__ = dict.__getitem__
 
 
-@either_way
+@both_ways
 @pytest.mark.parametrize(
     "argument",
     [
-        "an orchestration's, say",
+        "the history of an orchestration",
         None,
-        Payload(number=1),
-        mock.Mock(function_name="no text beside it"),
-        mock.Mock(invocation_id="no text beside it"),
+        AttributeDict(number=1),
+        mock.Mock(function_name="a string, unlike the invocation_id"),
+        mock.Mock(invocation_id="a string, unlike the function_name"),
     ],
-    ids=["text", "None", "payload", "a name alone", "an id alone"],
+    ids=["string", "None", "dict", "only function_name", "only invocation_id"],
 )
-def test_an_argument_called_context_may_be_anything_else(way, argument, recording):
+def test_argument_called_context_need_not_be_the_workers_context(way, argument, recording):
     def activity(context):
         return context
 
     assert way(recording, activity)(context=argument) is argument
     assert recording.called() == ["pre activity", "post activity"]
-    assert argument not in [made.context for made in recording.calls]
+    assert argument not in [hook_call.context for hook_call in recording.calls]
 
 
-@either_way
-def test_the_hooks_of_a_function_that_takes_no_context_get_one_of_its_own_each_time(way, recording):
-    hooked = way(recording, hello)
+@both_ways
+def test_each_invocation_has_a_new_context_if_the_function_takes_none(way, recording):
+    wrapper = way(recording, hello)
 
     for _ in range(100):
-        hooked(req=None)
+        wrapper(req=None)
 
-    assert all(made.context.function_name == "hello" for made in recording.calls)
-    pre_ids = [made.context.invocation_id for made in recording.calls[::2]]
-    post_ids = [made.context.invocation_id for made in recording.calls[1::2]]
+    contexts = [hook_call.context for hook_call in recording.calls]
+    assert all(context.function_name == "hello" for context in contexts)
+    pre_ids = [context.invocation_id for context in contexts[::2]]
+    post_ids = [context.invocation_id for context in contexts[1::2]]
     assert pre_ids == post_ids
-    assert (
-        len({invocation_id for invocation_id in pre_ids if isinstance(invocation_id, str)}) == 100
-    )
+    assert all(isinstance(invocation_id, str) for invocation_id in pre_ids)
+    assert len(set(pre_ids)) == 100
 
 
-def test_no_other_process_has_an_invocation_id_again():
+def test_two_processes_create_different_invocation_ids():
     name = TimerExtension.__name__
     source = (
         f"from {TimerExtension.__module__} import {name}\n"
-        f"{name}.pre_invocation_app_level = lambda log, context, *args: print(context.invocation_id)\n"
+        "hook = lambda logger, context, *args: print(context.invocation_id)\n"
+        f"{name}.pre_invocation_app_level = hook\n"
         f"{name}.timed(lambda req: None)(req=None)"
     )
 
@@ -134,88 +132,93 @@ def test_no_other_process_has_an_invocation_id_again():
     assert len(ids) == 2
 
 
-def test_the_context_of_a_function_that_does_not_take_one_says_why_it_has_nothing_else(recording):
+def test_error_for_a_missing_attribute_of_the_context_says_how_to_get_the_attribute(recording):
     recording.timed(hello)(req=None)
 
-    with pytest.raises(AttributeError, match="^no trace_context: the function does not take the"):
+    with pytest.raises(AttributeError) as caught:
         recording.calls[0].context.trace_context
+
+    assert str(caught.value) == (
+        "this context has no trace_context; add a context parameter to the function to get the "
+        "worker's context"
+    )
 
 
 @pytest.fixture
-def leaving(recording, monkeypatch):
-    """An extension that leaves something on the context, as OpenCensus's leaves its tracer."""
+def tracing(recording, monkeypatch):
+    """An extension whose pre hook sets an attribute of the context, as OpenCensus's does."""
 
-    def leave(logger, context, func_args):
+    def set_tracer(logger, context, func_args):
         context.tracer = "a tracer"
 
-    monkeypatch.setattr(recording, "pre_invocation_app_level", leave)
+    monkeypatch.setattr(recording, "pre_invocation_app_level", set_tracer)
     return recording
 
 
-@either_way
-def test_what_the_pre_hook_leaves_on_the_context_the_post_hook_finds(way, leaving):
-    way(leaving, hello)(req=None)
+@both_ways
+def test_post_hook_finds_an_attribute_that_the_pre_hook_set_on_the_context(way, tracing):
+    way(tracing, hello)(req=None)
 
-    assert leaving.calls[0].context.tracer == "a tracer"
+    assert tracing.calls[0].context.tracer == "a tracer"
 
 
-@either_way
-def test_what_the_pre_hook_leaves_on_the_workers_context_the_function_finds(way, leaving):
+@both_ways
+def test_function_finds_an_attribute_that_the_pre_hook_set_on_the_workers_context(way, tracing):
     def traced(req, context):
         return context.tracer
 
-    assert way(leaving, traced)(req=None, context=FakeContext()) == "a tracer"
+    assert way(tracing, traced)(req=None, context=FakeContext()) == "a tracer"
 
 
-@pytest.mark.parametrize("function, is_one", [(hello, False), (with_context, True)])
-def test_two_extensions_have_one_context_only_where_the_function_takes_it(
-    function, is_one, recording
+@pytest.mark.parametrize("function, is_shared", [(hello, False), (with_context, True)])
+def test_two_extensions_share_the_context_only_if_the_function_takes_it(
+    function, is_shared, recording
 ):
     other = recording_extension()
-    arguments = {"req": None, "context": FakeContext()} if is_one else {"req": None}
+    arguments = {"req": None, "context": FakeContext()} if is_shared else {"req": None}
 
     other.timed(recording.timed(function))(**arguments)
 
-    assert (other.calls[0].context is recording.calls[0].context) == is_one
+    assert (other.calls[0].context is recording.calls[0].context) == is_shared
 
 
 class Request:
-    """An argument that can be referred to weakly."""
+    """An argument that supports weak references."""
 
 
 @pytest.fixture
-def no_collector():
-    """What is let go is let go at once, not when the garbage collector comes by."""
+def no_garbage_collector():
+    """Turn the garbage collector off, so that only reference counting frees objects."""
     gc.disable()
     yield
     gc.enable()
 
 
-def test_of_an_invocation_that_has_ended_its_thread_keeps_nothing(recording, no_collector):
+def test_thread_keeps_nothing_of_an_invocation_that_has_ended(recording, no_garbage_collector):
     recording.timed(hello)(req=Request())
     pre = recording.calls[0]
-    kept = [weakref.ref(pre.context), weakref.ref(pre.func_args["req"])]
+    references = [weakref.ref(pre.context), weakref.ref(pre.func_args["req"])]
     del pre
     del recording.calls[:]
 
-    assert [reference() for reference in kept] == [None] * 2
+    assert [reference() for reference in references] == [None] * 2
 
 
-def test_of_an_invocation_that_has_ended_a_task_that_it_started_keeps_nothing(
-    recording, no_collector
+def test_task_keeps_nothing_of_the_ended_invocation_that_started_the_task(
+    recording, no_garbage_collector
 ):
-    kept, started = [], []
+    references, tasks = [], []
 
     @recording.timed
-    async def starts(req, context):
-        started.append(asyncio.ensure_future(asyncio.sleep(60)))
-        kept.extend(weakref.ref(thing) for thing in (req, context))
+    async def start_task(req, context):
+        tasks.append(asyncio.ensure_future(asyncio.sleep(60)))
+        references.extend(weakref.ref(thing) for thing in (req, context))
 
-    async def begin():
-        await starts(req=Request(), context=FakeContext())
+    async def run():
+        await start_task(req=Request(), context=FakeContext())
         del recording.calls[:]
-        alive = [reference() for reference in kept]
-        started[0].cancel()
+        alive = [reference() for reference in references]
+        tasks[0].cancel()
         return alive
 
-    assert asyncio.run(begin()) == [None] * 2
+    assert asyncio.run(run()) == [None] * 2

@@ -1,4 +1,7 @@
-"""Where no worker calls the hooks, a decorated function and one of a handed-over app have them."""
+"""Tests of the module's second half, which calls the hooks when the worker doesn't.
+
+The hooks are called for decorated functions and for functions of an app passed to configure().
+"""
 
 import asyncio
 import contextvars
@@ -14,13 +17,10 @@ import azure.functions as func
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import APP_SETTING, WORKER_RUNTIME, at_once, call, either_way, get
+from conftest import APP_SETTING, WORKER_RUNTIME, both_ways, call, concurrently, get
 from python_worker_extension_timer import TimerExtension
 
-
-@pytest.fixture(autouse=True)
-def no_hooks(extension, python):
-    python(3, 13)
+pytestmark = pytest.mark.usefixtures("worker_without_hooks")
 
 
 def hello(req: func.HttpRequest) -> HttpResponse:
@@ -46,24 +46,22 @@ class Greeter:
 sync_and_async = pytest.mark.parametrize("function", [hello, hello_async], ids=["sync", "async"])
 
 
-@either_way
+@both_ways
 @sync_and_async
-def test_each_invocation_has_both_hooks_and_returns_what_the_function_returns(
-    way, function, recording
-):
-    hooked = way(recording, function)
+def test_both_hooks_are_called_and_the_return_value_is_passed_on(way, function, recording):
+    wrapper = way(recording, function)
 
-    responses = [call(hooked, req=None) for _ in range(3)]
+    responses = [call(wrapper, req=None) for _ in range(3)]
 
     name = function.__name__
     assert recording.called() == [f"pre {name}", f"post {name}"] * 3
-    assert [made.func_ret for made in recording.calls[1::2]] == responses
+    assert [hook_call.func_ret for hook_call in recording.calls[1::2]] == responses
     assert responses[0].get_body() == b"hello"
 
 
-@either_way
+@both_ways
 @pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 11), (3, 12)])
-def test_where_the_app_setting_is_off_the_hooks_are_called_on_every_python(
+def test_hooks_are_called_on_every_python_if_the_app_setting_is_off(
     version, way, recording, python, monkeypatch
 ):
     python(*version)
@@ -75,10 +73,10 @@ def test_where_the_app_setting_is_off_the_hooks_are_called_on_every_python(
     assert recording.called() == ["pre hello", "post hello"]
 
 
-@either_way
+@both_ways
 @pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 11), (3, 12)])
 @sync_and_async
-def test_where_the_worker_calls_the_hooks_the_function_stays_as_it_is(
+def test_function_is_not_wrapped_if_the_worker_calls_the_hooks(
     version, way, function, python, monkeypatch
 ):
     python(*version)
@@ -87,16 +85,16 @@ def test_where_the_worker_calls_the_hooks_the_function_stays_as_it_is(
     assert way(TimerExtension, function) is function
 
 
-@either_way
-def test_the_hooks_get_a_logger_whose_lines_are_user_logs_of_the_package(way, recording):
+@both_ways
+def test_hooks_get_a_logger_named_after_the_package(way, recording):
     way(recording, hello)(req=None)
 
-    names = [made.logger.name for made in recording.calls]
+    names = [hook_call.logger.name for hook_call in recording.calls]
     assert names == [TimerExtension.__module__] * 2
 
 
-@either_way
-def test_the_post_hook_is_called_at_the_end_of_an_async_function(way, recording):
+@both_ways
+def test_post_hook_is_called_after_an_async_function_has_finished(way, recording):
     async def works(req):
         called = recording.called()
         await asyncio.sleep(0)
@@ -106,28 +104,33 @@ def test_the_post_hook_is_called_at_the_end_of_an_async_function(way, recording)
     assert recording.called() == ["pre works", "post works"]
 
 
-@either_way
+@both_ways
 @pytest.mark.parametrize("function", [hello, hello_async, with_context, Greeter().greet])
-def test_the_worker_takes_what_has_hooks_for_the_function_itself(way, function, recording):
-    hooked = way(recording, function)
+def test_wrapper_looks_like_the_original_function_to_the_worker(way, function, recording):
+    wrapper = way(recording, function)
 
-    assert hooked is not function
-    assert inspect.isfunction(hooked)
-    assert inspect.signature(hooked) == inspect.signature(function)
-    assert typing.get_type_hints(hooked) == typing.get_type_hints(function)
-    assert inspect.iscoroutinefunction(hooked) == inspect.iscoroutinefunction(function)
-    assert inspect.getfile(hooked) == __file__
-    assert inspect.getsource(hooked) == inspect.getsource(function)
-    assert (hooked.__name__, hooked.__doc__) == (function.__name__, function.__doc__)
+    assert wrapper is not function
+    assert inspect.isfunction(wrapper)
+    assert inspect.signature(wrapper) == inspect.signature(function)
+    assert typing.get_type_hints(wrapper) == typing.get_type_hints(function)
+    assert inspect.iscoroutinefunction(wrapper) == inspect.iscoroutinefunction(function)
+    assert inspect.getfile(wrapper) == __file__
+    assert inspect.getsource(wrapper) == inspect.getsource(function)
+    assert (wrapper.__name__, wrapper.__doc__) == (function.__name__, function.__doc__)
 
 
-def test_type_hints_written_as_strings_are_read_where_the_function_stands():
+def test_string_type_hints_are_resolved_in_the_functions_module():
     def later(req: "func.HttpRequest") -> "HttpResponse":
         return HttpResponse()
 
-    hints = typing.get_type_hints(TimerExtension.timed(later))
+    wrapper = TimerExtension.timed(later)
 
-    assert hints == {"req": func.HttpRequest, "return": HttpResponse}
+    hints = {"req": func.HttpRequest, "return": HttpResponse}
+    assert typing.get_type_hints(wrapper) == hints
+    if "eval_str" in inspect.signature(inspect.signature).parameters:  # Python 3.10 and later
+        signature = inspect.signature(wrapper, eval_str=True)
+        parameters = {name: value.annotation for name, value in signature.parameters.items()}
+        assert {**parameters, "return": signature.return_annotation} == hints
 
 
 def failing(error):
@@ -144,7 +147,7 @@ def failing_async(error):
     return fails
 
 
-@either_way
+@both_ways
 @pytest.mark.parametrize(
     "make, error",
     [
@@ -155,14 +158,14 @@ def failing_async(error):
         (failing, asyncio.CancelledError()),
     ],
 )
-def test_after_a_function_that_raises_the_post_hook_is_called_and_the_exception_comes_through(
+def test_post_hook_is_called_and_the_exception_propagates_if_the_function_raises(
     way, make, error, recording
 ):
-    hooked = way(recording, make(error))
+    wrapper = way(recording, make(error))
 
     for _ in range(2):
         with pytest.raises(type(error)) as caught:
-            call(hooked, req=None)
+            call(wrapper, req=None)
 
     assert caught.value is error
     assert (error.__cause__, error.__context__) == (None, None)
@@ -171,9 +174,7 @@ def test_after_a_function_that_raises_the_post_hook_is_called_and_the_exception_
 
 
 @pytest.mark.parametrize("make", [failing, failing_async])
-def test_in_the_post_hook_exc_info_is_what_the_function_raised_if_it_did(
-    make, recording, monkeypatch
-):
+def test_exc_info_in_the_post_hook_is_the_functions_exception(make, recording, monkeypatch):
     found, error = [], ValueError("mine")
     look = lambda *args: found.append(sys.exc_info()[1])  # noqa: E731
     monkeypatch.setattr(recording, "post_invocation_app_level", look)
@@ -185,63 +186,81 @@ def test_in_the_post_hook_exc_info_is_what_the_function_raised_if_it_did(
     assert found == [error, None]
 
 
-def test_a_traceback_shows_the_function_in_its_own_file_behind_two_frames_of_the_hooks():
-    hooked = TimerExtension.timed(failing(ValueError("mine")))
+def test_traceback_has_two_extra_frames_before_the_function():
+    wrapper = TimerExtension.timed(failing(ValueError("mine")))
 
     with pytest.raises(ValueError) as caught:
-        hooked(req=None)
+        wrapper(req=None)
 
-    _, wrapper, in_extension, own = traceback.extract_tb(caught.value.__traceback__)
-    assert (wrapper.name, wrapper.filename, wrapper.line) == (
-        "wrapper",
-        __file__,
-        "def fails(req):",
-    )
-    assert in_extension.name == "call"
-    assert (own.filename, own.line) == (__file__, "raise error")
+    _, first, second, last = traceback.extract_tb(caught.value.__traceback__)
+    assert (first.name, first.filename, first.line) == ("wrapper", __file__, "def fails(req):")
+    assert second.name == "call"
+    assert (last.filename, last.line) == (__file__, "raise error")
+
+
+@pytest.mark.parametrize("decorator", ["", f"@keep({'x' * 120!r})\n"], ids=["short", "long"])
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_traceback_marks_no_column_of_the_functions_first_line(
+    keyword, decorator, recording, tmp_path
+):
+    source = f"{decorator}{keyword} fails(req):\n    raise ValueError\n"
+    file = tmp_path / "function_app.py"
+    file.write_text(source, encoding="utf-8")
+    namespace = {"keep": lambda text: lambda function: function}
+    exec(compile(source, str(file), "exec"), namespace)
+
+    with pytest.raises(ValueError) as caught:
+        call(recording.timed(namespace["fails"]), req=None)
+
+    printed = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+    lines = printed.splitlines()
+    frame = lines.index(f'  File "{file}", line 1, in wrapper')
+    assert lines[frame + 1] == f"    {source.splitlines()[0]}"
+    assert lines[frame + 2].startswith('  File "')
+    assert all(line.strip() for line in lines)
 
 
 @pytest.mark.parametrize("hook", ["pre_invocation_app_level", "post_invocation_app_level"])
 @pytest.mark.parametrize("stderr_is", ["open", "closed", None])
-def test_a_hook_that_raises_is_shown_on_stderr_and_does_not_fail_the_function(
+def test_exception_in_a_hook_is_written_to_stderr_and_does_not_affect_the_function(
     hook, stderr_is, recording, monkeypatch, capsys
 ):
     def raises(*args, **kwargs):
-        raise RuntimeError("the author's own")
+        raise RuntimeError("raised by the hook")
 
     stderr = io.StringIO()
     if stderr_is == "closed":
         stderr.close()
     monkeypatch.setattr(sys, "stderr", stderr_is and stderr)
     monkeypatch.setattr(recording, hook, raises)
-    hooked = recording.timed(hello)
+    wrapper = recording.timed(hello)
 
-    assert [hooked(req=None).get_body() for _ in range(2)] == [b"hello"] * 2
+    assert [wrapper(req=None).get_body() for _ in range(2)] == [b"hello"] * 2
     assert len(recording.calls) == 2
     assert capsys.readouterr().out == ""
     if stderr_is == "open":
-        assert stderr.getvalue().count("RuntimeError: the author's own") == 2
+        assert stderr.getvalue().count("RuntimeError: raised by the hook") == 2
 
 
 @pytest.mark.parametrize("hook", ["pre_invocation_app_level", "post_invocation_app_level"])
-def test_after_a_hook_that_exits_the_next_invocation_has_its_hooks(hook, recording, monkeypatch):
+def test_hooks_are_called_again_after_a_hook_raised_system_exit(hook, recording, monkeypatch):
     def exits(*args, **kwargs):
         raise SystemExit
 
-    hooked = recording.timed(hello)
+    wrapper = recording.timed(hello)
     with monkeypatch.context() as patch:
         patch.setattr(recording, hook, exits)
         with pytest.raises(SystemExit):
-            hooked(req=None)
+            wrapper(req=None)
     del recording.calls[:]
 
-    hooked(req=None)
+    wrapper(req=None)
 
     assert recording.called() == ["pre hello", "post hello"]
 
 
-@either_way
-def test_a_decorated_function_that_another_calls_is_part_of_its_invocation(way, recording):
+@both_ways
+def test_decorated_helper_called_by_a_function_gets_no_hooks_of_its_own(way, recording):
     helper = recording.timed(hello)
 
     def outer(req):
@@ -253,7 +272,7 @@ def test_a_decorated_function_that_another_calls_is_part_of_its_invocation(way, 
     assert recording.called() == ["pre outer", "post outer", "pre hello", "post hello"]
 
 
-def test_a_decorated_function_that_a_hook_calls_is_part_of_the_invocation(recording, monkeypatch):
+def test_decorated_helper_called_by_a_hook_gets_no_hooks_of_its_own(recording, monkeypatch):
     called = []
 
     @recording.timed
@@ -276,14 +295,14 @@ def in_a_task(helper, *args):
 
 
 def in_a_thread(helper, *args):
-    # As asyncio.to_thread does, from Python 3.9 on.
+    # Do what asyncio.to_thread does, which needs Python 3.9.
     run = functools.partial(contextvars.copy_context().run, asyncio.run, helper(*args))
     return asyncio.get_event_loop().run_in_executor(None, run)
 
 
-@pytest.mark.parametrize("begin", [in_a_task, in_a_thread])
-def test_what_a_function_starts_while_it_runs_is_part_of_it_also_where_it_ends_later(
-    begin, recording
+@pytest.mark.parametrize("start", [in_a_task, in_a_thread])
+def test_helper_started_as_a_task_or_thread_gets_no_hooks_even_if_it_outlives_the_function(
+    start, recording
 ):
     helper_runs, outer_has_ended = threading.Event(), threading.Event()
 
@@ -298,7 +317,7 @@ def test_what_a_function_starts_while_it_runs_is_part_of_it_also_where_it_ends_l
 
     @recording.timed
     async def outer():
-        started = begin(helper)
+        started = start(helper)
         await asyncio.wait_for(wait_for(helper_runs), 30)
         return started
 
@@ -312,55 +331,55 @@ def test_what_a_function_starts_while_it_runs_is_part_of_it_also_where_it_ends_l
     assert recording.called() == ["pre outer", "post outer"]
 
 
-def test_what_a_function_left_running_is_no_part_of_it_once_it_has_ended(recording):
+def test_helper_called_after_the_function_ended_gets_hooks_of_its_own(recording):
     helper = recording.timed(hello_async)
     tasks = []
 
-    async def later(ended):
-        await ended.wait()
+    async def later(outer_has_ended):
+        await outer_has_ended.wait()
         await helper(req=None)
 
     @recording.timed
-    async def starts(req):
+    async def outer(req):
         tasks.append(asyncio.ensure_future(later(req)))
 
     async def both():
-        ended = asyncio.Event()
-        await starts(req=ended)
-        ended.set()
+        outer_has_ended = asyncio.Event()
+        await outer(req=outer_has_ended)
+        outer_has_ended.set()
         await tasks[0]
 
     asyncio.run(both())
 
-    ends = ["post starts", "pre hello_async", "post hello_async"]
-    assert recording.called() == ["pre starts", *ends]
+    helper_hooks = ["pre hello_async", "post hello_async"]
+    assert recording.called() == ["pre outer", "post outer", *helper_hooks]
 
 
-def test_invocations_on_sixteen_threads_each_have_both_hooks(recording):
-    hooked = recording.timed(hello)
+def test_concurrent_invocations_in_threads_each_get_both_hooks(recording):
+    wrapper = recording.timed(hello)
 
-    at_once(*[lambda: [hooked(req=None) for _ in range(100)]] * 16)
+    concurrently(*[lambda: [wrapper(req=None) for _ in range(100)]] * 16)
 
-    contexts = [made.context for made in recording.calls]
+    contexts = [hook_call.context for hook_call in recording.calls]
     assert sorted(recording.called()) == ["post hello"] * 1600 + ["pre hello"] * 1600
     assert len({context.invocation_id for context in contexts}) == 1600
 
 
-def test_invocations_on_one_event_loop_each_have_both_hooks(recording):
-    hooked = recording.timed(hello_async)
+def test_concurrent_invocations_on_one_event_loop_each_get_both_hooks(recording):
+    wrapper = recording.timed(hello_async)
 
     async def overlapping():
-        await asyncio.gather(*[hooked(req=None) for _ in range(100)])
+        await asyncio.gather(*[wrapper(req=None) for _ in range(100)])
 
     asyncio.run(overlapping())
 
     assert recording.called() == ["pre hello_async"] * 100 + ["post hello_async"] * 100
 
 
-@either_way
+@both_ways
 @sync_and_async
-def test_the_hooks_are_called_over_http(way, function, serve, recording):
-    answer = get(f"{serve(way(recording, function))}/api/{function.__name__}")
+def test_hooks_are_called_for_http_requests(way, function, serve, recording):
+    response = get(f"{serve(way(recording, function))}/api/{function.__name__}")
 
-    assert answer.body == b"hello"
+    assert response.body == b"hello"
     assert recording.called() == [f"pre {function.__name__}", f"post {function.__name__}"]

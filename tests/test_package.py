@@ -1,4 +1,4 @@
-"""The package: what setup.py builds, and that it installs and imports anywhere."""
+"""The package: setup.py builds an sdist and a wheel, which pip can install."""
 
 import email
 import re
@@ -24,7 +24,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def output(project):
-    """What the tutorial's own build command prints."""
+    """The output of the build command."""
     return run_python(*BUILD, cwd=project)
 
 
@@ -41,18 +41,20 @@ def wheel(project, output):
 
 
 @pytest.fixture(scope="session")
-def dist_info(declared):
-    return f"{declared['name'].replace('-', '_')}-{declared['version']}.dist-info"
+def dist_info(setup_arguments):
+    return f"{setup_arguments['name'].replace('-', '_')}-{setup_arguments['version']}.dist-info"
 
 
-def test_the_build_command_makes_one_sdist_and_one_wheel_for_any_python_3(sdist, wheel, declared):
-    name, version = declared["name"].replace("-", "_"), declared["version"]
+def test_the_build_command_makes_an_sdist_and_a_wheel_for_any_python_3(
+    sdist, wheel, setup_arguments
+):
+    name, version = setup_arguments["name"].replace("-", "_"), setup_arguments["version"]
 
     assert sdist.name.replace("-", "_") == f"{name}_{version}.tar.gz"
     assert wheel.name == f"{name}-{version}-py3-none-any.whl"
 
 
-def test_no_deprecation_is_caused_by_the_projects_own_metadata(output, tmp_path):
+def test_the_metadata_of_the_project_causes_no_deprecation_warning(output, tmp_path):
     (tmp_path / "setup.py").write_text(
         "from setuptools import setup; setup(name='bare', packages=['bare'])"
     )
@@ -65,7 +67,7 @@ def test_no_deprecation_is_caused_by_the_projects_own_metadata(output, tmp_path)
 
 
 def files_in(folder):
-    """The source files below a folder of the project, as paths from its top."""
+    """Return the source files in a folder of the project, as paths relative to the project."""
     return {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / folder).rglob("*")
@@ -73,7 +75,7 @@ def files_in(folder):
     }
 
 
-def test_the_sdist_holds_all_that_its_tests_need(sdist):
+def test_the_sdist_contains_all_files_that_the_tests_need(sdist):
     with tarfile.open(str(sdist)) as archive:
         files = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
 
@@ -82,9 +84,7 @@ def test_the_sdist_holds_all_that_its_tests_need(sdist):
     assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
 
 
-def test_the_wheel_holds_the_package_with_py_typed_and_nothing_else_at_its_top_level(
-    wheel, dist_info
-):
+def test_the_wheel_contains_the_package_with_py_typed_and_nothing_else(wheel, dist_info):
     with zipfile.ZipFile(str(wheel)) as archive:
         files = archive.namelist()
 
@@ -100,27 +100,25 @@ def metadata(wheel, dist_info):
         return email.message_from_bytes(archive.read(f"{dist_info}/METADATA"))
 
 
-def test_the_metadata_is_what_setup_py_declares(metadata, declared):
-    assert metadata["Name"] == declared["name"]
-    assert metadata["Version"] == declared["version"]
-    assert metadata["Summary"] == declared["description"]
-    assert declared["license"] in (metadata["License"], metadata["License-Expression"])
-    assert metadata["Requires-Python"] == declared["python_requires"]
-    assert metadata.get_all("Classifier", []) == declared.get("classifiers", [])
+def test_the_metadata_matches_setup_py(metadata, setup_arguments):
+    assert metadata["Name"] == setup_arguments["name"]
+    assert metadata["Version"] == setup_arguments["version"]
+    assert metadata["Summary"] == setup_arguments["description"]
+    assert setup_arguments["license"] in (metadata["License"], metadata["License-Expression"])
+    assert metadata["Requires-Python"] == setup_arguments["python_requires"]
+    assert metadata.get_all("Classifier", []) == setup_arguments.get("classifiers", [])
 
 
-def test_the_metadata_has_the_keywords_urls_and_author_where_setup_py_declares_some(
-    metadata, declared
-):
-    keywords = declared.get("keywords", [])
+def test_the_metadata_has_the_keywords_urls_and_author_from_setup_py(metadata, setup_arguments):
+    keywords = setup_arguments.get("keywords", [])
     if isinstance(keywords, str):
         keywords = keywords.split()
-    urls = {f"{label}, {url}" for label, url in declared.get("project_urls", {}).items()}
+    urls = {f"{label}, {url}" for label, url in setup_arguments.get("project_urls", {}).items()}
 
     assert re.findall(r"[^\s,]+", metadata["Keywords"] or "") == keywords
     assert urls <= set(metadata.get_all("Project-URL", []))
-    assert metadata["Home-page"] in (None, "UNKNOWN", declared.get("url"))
-    assert (metadata["Author"] or "UNKNOWN") == declared.get("author", "UNKNOWN")
+    assert metadata["Home-page"] in (None, "UNKNOWN", setup_arguments.get("url"))
+    assert (metadata["Author"] or "UNKNOWN") == setup_arguments.get("author", "UNKNOWN")
 
 
 def test_the_description_is_the_readme_as_markdown(metadata, project):
@@ -132,7 +130,7 @@ def test_the_description_is_the_readme_as_markdown(metadata, project):
 
 
 def requirements(lines):
-    """The requirements as text that does not depend on who wrote it down."""
+    """Parse requirements, so that spelling and order don't matter in a comparison."""
     found = set()
     for line in lines:
         requirement, _, marker = re.sub(r"[\s()'\"]", "", line).partition(";")
@@ -142,30 +140,32 @@ def requirements(lines):
     return found
 
 
-def test_the_metadata_has_the_requirements_and_extras_that_setup_py_declares(metadata, declared):
-    expected = [*declared["install_requires"]]
-    for extra, names in declared["extras_require"].items():
+def test_the_metadata_has_the_requirements_and_extras_from_setup_py(metadata, setup_arguments):
+    expected = [*setup_arguments["install_requires"]]
+    for extra, names in setup_arguments["extras_require"].items():
         expected += [f"{name}; extra == {extra}" for name in names]
 
     assert requirements(metadata.get_all("Requires-Dist")) == requirements(expected)
 
 
-def test_what_the_tests_need_is_in_the_extra_dev(declared):
-    assert {"pytest", "setuptools", "wheel", "twine"} <= set(declared["extras_require"]["dev"])
+def test_the_extra_dev_contains_the_packages_that_the_tests_need(setup_arguments):
+    assert {"pytest", "setuptools", "wheel", "twine"} <= set(
+        setup_arguments["extras_require"]["dev"]
+    )
 
 
-def test_twine_finds_nothing_to_say(sdist, wheel, project):
-    said = run_python("-m", "twine", "check", "--strict", sdist, wheel, cwd=project, NO_COLOR="1")
+def test_twine_check_passes(sdist, wheel, project):
+    output = run_python("-m", "twine", "check", "--strict", sdist, wheel, cwd=project, NO_COLOR="1")
 
-    assert said.count("PASSED") == 2
+    assert output.count("PASSED") == 2
 
 
 IMPORT = f"import {NAME}; print({NAME}.__file__, {NAME}.__all__)"
 
 
 @pytest.mark.parametrize("built", ["sdist", "wheel"])
-def test_the_package_installs_into_an_empty_environment(built, request, index_is_reached, tmp_path):
-    # Without a pip of its own, which takes longer to install than all else: this one serves both.
+def test_the_package_installs_into_an_empty_environment(built, request, package_index, tmp_path):
+    # Installing pip into the environment would take longer than the rest of the test.
     windows = sys.platform == "win32"
     venv.create(str(tmp_path / "venv"), symlinks=not windows)
     python = tmp_path / "venv" / ("Scripts/python.exe" if windows else "bin/python")
@@ -173,6 +173,6 @@ def test_the_package_installs_into_an_empty_environment(built, request, index_is
 
     run_python("-m", "pip", "install", *into, request.getfixturevalue(built), cwd=tmp_path)
 
-    said = run_python("-I", "-c", IMPORT, cwd=tmp_path, python=python)
-    assert said.startswith(str(tmp_path / "venv"))
-    assert said.endswith(f"{python_worker_extension_timer.__all__}\n")
+    output = run_python("-I", "-c", IMPORT, cwd=tmp_path, python=python)
+    assert output.startswith(str(tmp_path / "venv"))
+    assert output.endswith(f"{python_worker_extension_timer.__all__}\n")

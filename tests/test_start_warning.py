@@ -1,4 +1,4 @@
-"""configure() says at the line of its call what has no effect: an option, or hooks that none calls."""
+"""Tests of the module's second half: the warnings of configure() when the app starts."""
 
 import itertools
 import linecache
@@ -7,7 +7,7 @@ import warnings
 import azure.functions
 import pytest
 
-import local_host
+import stand_in_host
 from conftest import APP_SETTING, WORKER_RUNTIME, needs_v2
 from python_worker_extension_timer import TimerExtension
 
@@ -15,14 +15,14 @@ ON = ["1", "true", "t", "yes", "y", "TRUE", " Yes "]
 OFF = ["0", "false", "f", "no", "n", "FALSE", " No "]
 NEITHER = ["", "on", "2", "enabled"]
 
-PYTHONS_WITH_THE_SETTING = [(3, 7), (3, 8), (3, 10), (3, 11), (3, 12)]
+VERSIONS_OFF_BY_DEFAULT = [(3, 7), (3, 8), (3, 10), (3, 11), (3, 12)]
 
-HOOKS_RUN = [
-    *itertools.product(PYTHONS_WITH_THE_SETTING, ON),
+WORKER_CALLS_HOOKS = [
+    *itertools.product(VERSIONS_OFF_BY_DEFAULT, ON),
     *itertools.product([(3, 9)], [None, *ON, *NEITHER]),
 ]
-HOOKS_DO_NOT_RUN = [
-    *itertools.product(PYTHONS_WITH_THE_SETTING, [None, *OFF, *NEITHER]),
+WORKER_DOES_NOT_CALL_HOOKS = [
+    *itertools.product(VERSIONS_OFF_BY_DEFAULT, [None, *OFF, *NEITHER]),
     *itertools.product([(3, 9)], OFF),
     *itertools.product([(3, 13), (3, 14)], [None, *ON, *OFF]),
 ]
@@ -30,16 +30,16 @@ HOOKS_DO_NOT_RUN = [
 
 @pytest.fixture
 def configure(python, monkeypatch):
-    """The warnings of one configure() call, in a worker."""
+    """A function that calls configure() in a worker and returns the warnings."""
 
-    def call(version, value=None, **options):
+    def call(version, value=None, *args, **options):
         python(*version)
         monkeypatch.setenv(WORKER_RUNTIME, "python")
         if value is not None:
             monkeypatch.setenv(APP_SETTING, value)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            TimerExtension.configure(**options)
+            TimerExtension.configure(*args, **options)
         return caught
 
     return call
@@ -49,69 +49,69 @@ def line_of(warning):
     return linecache.getline(warning.filename, warning.lineno).strip()
 
 
+NAME = TimerExtension.__name__
 ADVICE = (
-    f"hand over the app, {TimerExtension.__name__}.configure(app=app), or decorate v1 functions "
-    f"with @{TimerExtension.__name__}.{TimerExtension.timed.__name__}, above this call"
+    f"Pass the app, {NAME}.configure(app=app); or decorate v1 functions with "
+    f"@{NAME}.{TimerExtension.timed.__name__} above this call"
 )
 
 
-@pytest.mark.parametrize("value, told", [(None, "missing"), ("", "missing"), ("0", "0")])
-def test_where_the_app_setting_is_off_the_warning_says_to_set_it_or_what_else_to_do(
-    value, told, configure
-):
+@pytest.mark.parametrize("value, shown", [(None, "missing"), ("", "missing"), ("0", "0")])
+def test_warning_says_what_to_do_if_the_app_setting_is_off(value, shown, configure):
     (warning,) = configure((3, 11), value)
 
     assert str(warning.message) == (
-        f"The worker calls no extension hooks since the app setting {APP_SETTING} is {told}: "
-        f"set {APP_SETTING}=1, or {ADVICE}"
+        f"Nothing calls the hooks of {NAME}: the worker doesn't, because the app setting "
+        f"{APP_SETTING} is {shown}. {ADVICE}; or set {APP_SETTING}=1."
     )
 
 
-def test_on_python_3_13_and_later_the_warning_says_what_to_do_there(configure):
+def test_warning_says_what_to_do_on_python_3_13_and_later(configure):
     (warning,) = configure((3, 13), "1")
 
     assert str(warning.message) == (
-        f"The worker calls no extension hooks on Python 3.13 and later: {ADVICE}"
+        f"Nothing calls the hooks of {NAME}: the worker doesn't, on Python 3.13 and later. "
+        f"{ADVICE}."
     )
 
 
-@pytest.mark.parametrize("version, value", HOOKS_DO_NOT_RUN)
-def test_a_worker_that_calls_no_hooks_is_warned_of_at_the_line_of_the_call(
+@pytest.mark.parametrize("version, value", WORKER_DOES_NOT_CALL_HOOKS)
+def test_warning_points_to_the_configure_call_if_the_worker_does_not_call_the_hooks(
     version, value, configure
 ):
     (warning,) = configure(version, value)
 
     assert warning.category is RuntimeWarning
-    assert line_of(warning) == "TimerExtension.configure(**options)"
-    assert not local_host.worker_calls_hooks()
+    assert line_of(warning) == "TimerExtension.configure(*args, **options)"
+    assert not stand_in_host.worker_calls_hooks()
 
 
-@pytest.mark.parametrize("version, value", HOOKS_RUN)
-def test_nothing_is_said_where_the_worker_calls_the_hooks(version, value, configure):
+@pytest.mark.parametrize("version, value", WORKER_CALLS_HOOKS)
+def test_configure_does_not_warn_if_the_worker_calls_the_hooks(version, value, configure):
     assert configure(version, value) == []
-    assert local_host.worker_calls_hooks()
+    assert stand_in_host.worker_calls_hooks()
 
 
 @needs_v2
 @pytest.mark.parametrize("version", [(3, 9), (3, 11), (3, 13)])
-def test_nothing_is_said_of_an_app_that_is_handed_over(version, configure):
+def test_configure_does_not_warn_if_the_app_is_passed(version, configure):
     assert configure(version, "0", app=azure.functions.FunctionApp()) == []
 
 
 @pytest.mark.parametrize("version", [(3, 9), (3, 11), (3, 13)])
-def test_nothing_is_said_outside_a_worker(version, python):
+def test_configure_does_not_warn_outside_a_worker(version, python):
     python(*version)
 
-    TimerExtension.configure()  # the tests make every warning an error
+    TimerExtension.configure()  # in these tests, warnings are errors
 
 
-def test_an_app_is_told_once_however_many_of_its_modules_call_configure(configure):
+def test_configure_warns_only_once(configure):
     first, second = configure((3, 11)), configure((3, 11))
 
     assert (len(first), len(second)) == (1, 0)
 
 
-def test_an_app_whose_function_is_decorated_above_the_call_is_told_nothing(python, configure):
+def test_configure_does_not_warn_if_a_function_is_decorated_above_the_call(python, configure):
     python(3, 13)
 
     @TimerExtension.timed
@@ -120,7 +120,9 @@ def test_an_app_whose_function_is_decorated_above_the_call_is_told_nothing(pytho
     assert configure((3, 13)) == []
 
 
-def test_an_app_whose_function_another_extension_decorates_is_told(python, configure, recording):
+def test_configure_warns_if_only_another_extension_decorates_a_function(
+    python, configure, recording
+):
     python(3, 13)
 
     @recording.timed
@@ -129,11 +131,13 @@ def test_an_app_whose_function_another_extension_decorates_is_told(python, confi
     assert len(configure((3, 13))) == 1
 
 
-def test_an_unknown_option_is_named_at_the_line_of_the_call_before_all_else(configure):
-    unknown, no_hooks = configure((3, 13), None, misspelt=True)
+def test_warning_about_unknown_arguments_points_to_the_configure_call_and_comes_first(configure):
+    unknown, uncalled = configure((3, 13), None, "positional", misspelt=True)
 
-    assert (unknown.category, no_hooks.category) == (UserWarning, RuntimeWarning)
-    said = str(unknown.message)
-    assert said.startswith(f"{TimerExtension.__name__}.configure() does not know misspelt, only ")
-    assert "app=" in said
-    assert line_of(unknown) == "TimerExtension.configure(**options)"
+    assert (unknown.category, uncalled.category) == (UserWarning, RuntimeWarning)
+    assert str(unknown.message) == (
+        f"{NAME}.configure() got unknown arguments: 'positional', misspelt. It accepts "
+        f"{', '.join(TimerExtension.configure.__kwdefaults__)}."
+    )
+    assert "app" in TimerExtension.configure.__kwdefaults__
+    assert line_of(unknown) == "TimerExtension.configure(*args, **options)"

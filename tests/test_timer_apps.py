@@ -1,4 +1,4 @@
-"""What the two sample apps answer with the timer."""
+"""Test the timer (the first half of the module) in the two sample apps."""
 
 import re
 import sys
@@ -18,20 +18,20 @@ both_apps = pytest.mark.parametrize("app", ["v1", pytest.param("v2", marks=needs
 
 @both_apps
 @pytest.mark.parametrize("setting", ["1", "0"])
-def test_each_function_shows_one_time_with_the_setting_on_or_off(app, setting):
+def test_each_response_shows_the_time_once_whether_the_app_setting_is_on_or_off(app, setting):
     result = run_host(APPS / app, **{APP_SETTING: setting})
 
-    answers = re.findall(r"\nGET http://\S+/(\w+)\n.*?\(TimeElapsed: ", result.stdout, re.DOTALL)
-    assert answers == (["HttpTrigger"] if app == "v1" else ["HttpTrigger", "AsyncHttpTrigger"])
-    assert result.stdout.count("(TimeElapsed: ") == len(answers)
-    assert result.stdout.count("Time taken to execute ") == len(answers)
-    by_worker = sys.version_info < (3, 13) and setting == "1"
-    assert ("azure_functions_worker" in result.stdout) == by_worker
+    functions = re.findall(r"\nGET http://\S+/(\w+)\n.*?\(TimeElapsed: ", result.stdout, re.DOTALL)
+    assert functions == (["HttpTrigger"] if app == "v1" else ["HttpTrigger", "AsyncHttpTrigger"])
+    assert result.stdout.count("(TimeElapsed: ") == len(functions)
+    assert result.stdout.count("Time taken to execute ") == len(functions)
+    worker_calls_hooks = sys.version_info < (3, 13) and setting == "1"
+    assert ("azure_functions_worker" in result.stdout) == worker_calls_hooks
     assert result.stderr == ""
 
 
 @both_apps
-def test_http_trigger_greets_the_name_of_the_query_or_of_a_json_body_else_asks_for_one(app):
+def test_http_trigger_greets_the_caller_by_name_or_asks_for_a_name(app):
     hello = b"Hello, Azure. This HTTP triggered function executed successfully."
     with running_host(APPS / app) as (_, url):
         url += "/api/HttpTrigger"

@@ -1,78 +1,83 @@
-"""The timer and invocations that raise: they get no post hook, so their starts stay behind."""
+"""Test which start times the timer (the first half of the module) keeps if functions raise.
+
+If a function raises, the worker doesn't call the post hook, which would remove the start time.
+"""
 
 import tracemalloc
 import types
 
-from conftest import FakeContext, FakeLogger, at_once, finish, start
+from conftest import FakeContext, FakeLogger, call_post_hook, call_pre_hook, concurrently
 from python_worker_extension_timer import TimerExtension
 
-SILENT = types.SimpleNamespace(info=lambda message: None)
+SILENT_LOGGER = types.SimpleNamespace(info=lambda message: None)
 
 
 def fail(count):
-    """As many invocations that raise: a pre hook, and a context that the worker lets go."""
+    """Simulate ``count`` invocations that raise: call the pre hook, then drop the context."""
     for _ in range(count):
-        start(FakeContext("f"), SILENT)
+        call_pre_hook(FakeContext("f"), SILENT_LOGGER)
 
 
-def held_by(work, count):
-    """The bytes that are held after so much work, more than before."""
+def succeed(count):
+    """Simulate ``count`` invocations that return."""
+    for _ in range(count):
+        context = FakeContext()
+        call_pre_hook(context, SILENT_LOGGER)
+        call_post_hook(context, logger=SILENT_LOGGER)
+
+
+def memory_growth(simulate, count):
+    """Return by how many bytes ``simulate(count)`` increases the memory in use."""
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        work(count)
+        simulate(count)
         return tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
 
 
-def test_any_number_of_invocations_that_raise_leaves_few_starts_and_little_memory():
-    held = held_by(fail, 20_000)
+def test_invocations_that_raise_leave_few_start_times_and_use_little_memory():
+    growth = memory_growth(fail, 20_000)
 
     assert len(TimerExtension.start_timestamps) < 5000
-    assert held < 2 * 2**20
+    assert growth < 2 * 2**20
 
 
-def test_no_invocation_that_still_runs_loses_its_start(clock):
+def test_running_invocations_keep_their_start_times_while_others_raise(clock):
     running = [FakeContext(f"f{number}") for number in range(6_000)]
     for context in running:
-        start(context, SILENT)
+        call_pre_hook(context, SILENT_LOGGER)
     clock.now += 9
 
     fail(6_000)
     logger = FakeLogger()
     for context in running:
-        finish(context, logger=logger)
+        call_post_hook(context, logger=logger)
 
     assert len(logger.messages) == 6_000
     assert logger.messages[-1] == "Time taken to execute f5999 is 9.0 sec"
 
 
-def test_what_is_kept_for_an_invocation_that_returns_goes_with_it():
-    def succeed(count):
-        for _ in range(count):
-            context = FakeContext()
-            start(context, SILENT)
-            finish(context, logger=SILENT)
-
+def test_invocations_that_return_do_not_increase_the_memory_in_use():
     fail(5_000)
     succeed(3_000)
 
-    assert held_by(succeed, 3_000) < 2**15
+    assert memory_growth(succeed, 3_000) < 2**15
 
 
-def test_on_sixteen_threads_no_invocation_that_raises_takes_the_start_of_another():
-    finished = []
+def test_invocations_in_sixteen_threads_keep_their_start_times_while_others_raise():
+    messages = []
 
-    def hammer():
+    def run():
         for _ in range(20):
             context, logger = FakeContext(), FakeLogger()
-            start(context, SILENT)
+            call_pre_hook(context, SILENT_LOGGER)
             fail(30)
-            finish(context, logger=logger)
-            finished.extend(logger.messages)
+            call_post_hook(context, logger=logger)
+            messages.extend(logger.messages)
 
-    at_once(*[hammer] * 16)
+    concurrently(*[run] * 16)
 
-    assert len(finished) == 320
+    assert len(messages) == 320
     assert len(TimerExtension.start_timestamps) < 5000

@@ -1,4 +1,4 @@
-"""The timer's hooks: what is logged and what is stored, whatever fails."""
+"""Test the hooks of the timer (the first half of the module)."""
 
 import logging
 import time
@@ -7,12 +7,12 @@ import types
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import FakeContext, FakeLogger, elapsed, finish, get, invoke, start
+from conftest import FakeContext, FakeLogger, call_post_hook, call_pre_hook, elapsed, get, invoke
 from python_worker_extension_timer import TimerExtension
 
 
-class FullDisk:
-    """A logger that fails."""
+class FailingLogger:
+    """A logger that raises an exception."""
 
     def info(self, message):
         raise OSError("No space left on device")
@@ -21,7 +21,7 @@ class FullDisk:
 def test_the_pre_hook_logs_that_the_invocation_starts():
     logger = FakeLogger()
 
-    start(FakeContext("HttpTrigger"), logger)
+    call_pre_hook(FakeContext("HttpTrigger"), logger)
 
     assert logger.messages == ["Recording start time of HttpTrigger"]
 
@@ -35,7 +35,7 @@ def test_the_post_hook_logs_the_elapsed_seconds(seconds, clock):
     assert message == f"Time taken to execute HttpTrigger is {seconds} sec"
 
 
-def test_the_elapsed_time_is_a_float_of_real_seconds():
+def test_the_elapsed_time_is_in_real_seconds():
     before = time.perf_counter()
 
     _, message = invoke()
@@ -43,7 +43,7 @@ def test_the_elapsed_time_is_a_float_of_real_seconds():
     assert 0 < float(elapsed(message)) <= time.perf_counter() - before
 
 
-def test_an_app_that_never_calls_configure_gets_the_lines_and_an_untouched_response():
+def test_an_app_that_never_calls_configure_gets_both_lines_and_an_unchanged_response():
     response = HttpResponse("hello")
 
     messages = invoke(response)
@@ -53,13 +53,13 @@ def test_an_app_that_never_calls_configure_gets_the_lines_and_an_untouched_respo
     assert dict(response.headers) == {}
 
 
-def test_the_start_is_stored_from_the_pre_hook_to_the_post_hook(clock):
+def test_the_pre_hook_stores_the_start_time_and_the_post_hook_removes_it(clock):
     context = FakeContext(invocation_id="1")
 
-    start(context)
+    call_pre_hook(context)
     assert TimerExtension.start_timestamps == {"1": clock.now}
 
-    finish(context)
+    call_post_hook(context)
     assert TimerExtension.start_timestamps == {}
 
 
@@ -67,7 +67,7 @@ def test_a_post_hook_without_a_pre_hook_does_nothing(capsys):
     response, logger = HttpResponse("hello"), FakeLogger()
     TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
 
-    finish(FakeContext(), response, logger)
+    call_post_hook(FakeContext(), response, logger)
 
     assert logger.messages == []
     assert response.get_body() == b"hello"
@@ -75,16 +75,16 @@ def test_a_post_hook_without_a_pre_hook_does_nothing(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_the_post_hook_may_be_handed_another_context_of_the_same_invocation():
+def test_the_post_hook_may_get_another_context_with_the_same_invocation_id():
     logger = FakeLogger()
-    start(FakeContext("HttpTrigger", invocation_id="1"))
+    call_pre_hook(FakeContext("HttpTrigger", invocation_id="1"))
 
-    finish(FakeContext("HttpTrigger", invocation_id="1"), logger=logger)
+    call_post_hook(FakeContext("HttpTrigger", invocation_id="1"), logger=logger)
 
     assert len(logger.messages) == 1
 
 
-def test_a_context_of_just_a_name_and_an_id_is_enough_and_the_arguments_may_be_left_out():
+def test_the_hooks_need_only_a_logger_and_a_context_with_a_name_and_an_id():
     context, logger = types.SimpleNamespace(function_name="f", invocation_id="1"), FakeLogger()
 
     TimerExtension.pre_invocation_app_level(logger, context)
@@ -93,7 +93,7 @@ def test_a_context_of_just_a_name_and_an_id_is_enough_and_the_arguments_may_be_l
     assert len(logger.messages) == 2
 
 
-def test_the_hooks_accept_arguments_that_a_later_worker_may_add():
+def test_the_hooks_accept_arguments_that_a_future_worker_may_add():
     context, logger = FakeContext(), FakeLogger()
 
     TimerExtension.pre_invocation_app_level(logger, context, {}, "new", new=True)
@@ -102,15 +102,15 @@ def test_the_hooks_accept_arguments_that_a_later_worker_may_add():
     assert len(logger.messages) == 2
 
 
-def test_each_of_two_overlapping_invocations_gets_its_own_time(clock):
+def test_overlapping_invocations_are_timed_separately(clock):
     first, second, logger = FakeContext("first"), FakeContext("second"), FakeLogger()
-    start(first)
+    call_pre_hook(first)
     clock.now += 1
-    start(second)
+    call_pre_hook(second)
     clock.now += 2
 
-    finish(first, logger=logger)
-    finish(second, logger=logger)
+    call_post_hook(first, logger=logger)
+    call_post_hook(second, logger=logger)
 
     assert logger.messages == [
         "Time taken to execute first is 3.0 sec",
@@ -118,11 +118,9 @@ def test_each_of_two_overlapping_invocations_gets_its_own_time(clock):
     ]
 
 
-def test_a_logger_that_fails_is_shown_on_stderr_and_takes_neither_body_nor_header_along(
-    capsys, clock
-):
+def test_a_failure_to_log_is_shown_on_stderr_and_affects_neither_body_nor_header(capsys, clock):
     TimerExtension.configure(
-        append_to_http_response=True, logger=FullDisk(), server_timing_header=True
+        append_to_http_response=True, logger=FailingLogger(), server_timing_header=True
     )
     response = HttpResponse("hello")
 
@@ -133,7 +131,7 @@ def test_a_logger_that_fails_is_shown_on_stderr_and_takes_neither_body_nor_heade
     assert capsys.readouterr().err.count("OSError: No space left on device") == 2
 
 
-def test_a_body_that_fails_is_shown_on_stderr_and_takes_neither_line_nor_header_along(capsys):
+def test_a_failure_to_append_is_shown_on_stderr_and_affects_neither_lines_nor_header(capsys):
     TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
     response = HttpResponse("hello", status_code="teapot")
 
@@ -144,17 +142,17 @@ def test_a_body_that_fails_is_shown_on_stderr_and_takes_neither_line_nor_header_
     assert "ValueError: invalid literal for int() with base 10: 'teapot'" in capsys.readouterr().err
 
 
-def test_a_header_that_fails_is_shown_on_stderr_and_takes_no_line_along(capsys):
+def test_a_failure_to_add_the_header_is_shown_on_stderr_and_does_not_affect_the_lines(capsys):
     TimerExtension.configure(server_timing_header=True)
 
-    messages = invoke(types.SimpleNamespace(status_code=200, headers=["no mapping"]))
+    messages = invoke(types.SimpleNamespace(status_code=200, headers=["not a mapping"]))
 
     assert len(messages) == 2
     assert capsys.readouterr().err.count("AttributeError: ") == 1
 
 
-def test_the_lines_are_system_logs_and_those_of_a_configured_logger_user_logs(
-    serve, hooks_on, caplog
+def test_lines_go_to_the_logger_of_the_worker_unless_another_logger_is_configured(
+    serve, worker_with_hooks, caplog
 ):
     caplog.set_level(logging.INFO)
 

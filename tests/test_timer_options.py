@@ -1,6 +1,9 @@
-"""The timer's options, and what configure() says of wrong ones."""
+"""Test the options of the timer (the first half of the module)."""
 
 import logging
+import math
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from azure.functions import HttpResponse
@@ -9,23 +12,50 @@ from conftest import FakeLogger, invoke
 from python_worker_extension_timer import TimerExtension
 
 
-def test_all_options_work_together(clock):
+@pytest.mark.parametrize(
+    "log_min_seconds, seconds, lines",
+    [
+        (None, 0.0, 2),
+        (0, 0.0, 1),
+        (1, 1.0, 1),
+        (1, 0.999, 0),
+        (0.25, 0.25, 1),
+        (math.inf, 1e9, 0),
+    ],
+)
+def test_log_min_seconds_limits_the_log_lines_but_not_the_body_and_the_header(
+    log_min_seconds, seconds, lines, clock
+):
+    clock.now = 0.0
     logger, response = FakeLogger(), HttpResponse("hello")
-    TimerExtension.configure(append_to_http_response=True, logger=logger, server_timing_header=True)
-
-    assert invoke(response) == []
-    assert logger.messages == [
-        "Recording start time of HttpTrigger",
-        "Time taken to execute HttpTrigger is 0.0 sec",
-    ]
-    assert response.get_body() == b"hello (TimeElapsed: 0.0 sec)"
-    assert response.headers["Server-Timing"] == "HttpTrigger;dur=0.000"
-
-
-def test_each_call_states_the_whole_configuration():
     TimerExtension.configure(
-        append_to_http_response=True, server_timing_header=True, logger=FakeLogger()
+        append_to_http_response=True,
+        log_min_seconds=log_min_seconds,
+        logger=logger,
+        server_timing_header=True,
     )
+
+    assert invoke(response, clock=clock, seconds=seconds) == []
+    both_lines = [
+        "Recording start time of HttpTrigger",
+        f"Time taken to execute HttpTrigger is {seconds} sec",
+    ]
+    assert logger.messages == both_lines[2 - lines :]
+    assert response.get_body() == f"hello (TimeElapsed: {seconds} sec)".encode()
+    assert response.headers["Server-Timing"] == f"HttpTrigger;dur={seconds * 1000:.3f}"
+
+
+def configure_every_option():
+    TimerExtension.configure(
+        append_to_http_response=True,
+        log_min_seconds=math.inf,
+        logger=FakeLogger(),
+        server_timing_header=True,
+    )
+
+
+def test_configure_resets_the_options_that_are_left_out():
+    configure_every_option()
     response = HttpResponse("hello")
 
     TimerExtension.configure()
@@ -35,10 +65,8 @@ def test_each_call_states_the_whole_configuration():
     assert dict(response.headers) == {}
 
 
-def test_a_subclass_has_the_defaults_until_it_is_configured_itself(extensions):
-    TimerExtension.configure(
-        append_to_http_response=True, server_timing_header=True, logger=FakeLogger()
-    )
+def test_a_subclass_has_the_defaults_until_it_is_configured(empty_registry):
+    configure_every_option()
 
     class MyTimer(TimerExtension):
         pass
@@ -51,48 +79,60 @@ def test_a_subclass_has_the_defaults_until_it_is_configured_itself(extensions):
 
 @pytest.mark.parametrize("option", ["append_to_http_response", "server_timing_header"])
 @pytest.mark.parametrize("value", ["yes", 1, None])
-def test_an_option_that_is_no_bool_raises_a_type_error_that_names_it(option, value):
+def test_a_bool_option_raises_a_type_error_for_any_other_value(option, value):
     with pytest.raises(TypeError, match=f"^{option} must be True or False, not {value!r}$"):
         TimerExtension.configure(**{option: value})
 
 
+@pytest.mark.parametrize("value", [True, False, -1, math.nan, "1", Decimal(1), Fraction(1)])
+def test_a_wrong_log_min_seconds_raises_a_type_error(value):
+    with pytest.raises(TypeError) as caught:
+        TimerExtension.configure(log_min_seconds=value)
+
+    message = f"log_min_seconds must be None or a number of 0 or more, not {value!r}"
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize("value", ["timer", 20, type("NoLogger", (), {"info": "text"})])
-def test_a_logger_without_a_callable_info_raises_a_type_error_that_names_the_option(value):
+def test_a_logger_without_an_info_method_raises_a_type_error(value):
     with pytest.raises(TypeError) as caught:
         TimerExtension.configure(logger=value)
 
-    assert str(caught.value) == f"logger must be a logger, or have a callable info, not {value!r}"
+    assert str(caught.value) == f"logger must have an info() method; got {value!r}"
 
 
-@pytest.mark.parametrize("wrong", [{"logger": "timer"}, {"app": "app"}])
-def test_a_call_that_raises_changes_nothing(wrong):
-    TimerExtension.configure(append_to_http_response=True)
+@pytest.mark.parametrize("wrong", [{"log_min_seconds": -1}, {"logger": "timer"}, {"app": "app"}])
+def test_a_call_of_configure_that_raises_changes_nothing(wrong):
+    TimerExtension.configure(append_to_http_response=True, log_min_seconds=1)
 
     with pytest.raises(TypeError):
         TimerExtension.configure(append_to_http_response=False, **wrong)
 
     assert TimerExtension.append_to_http_response is True
+    assert TimerExtension.log_min_seconds == 1
 
 
-def test_all_that_is_unknown_is_named_in_one_sentence_and_what_is_known_is_set():
+def test_one_warning_lists_the_unknown_arguments_and_the_known_options_are_set():
     with pytest.warns(UserWarning) as caught:
         TimerExtension.configure(True, misspelt=1, server_timing_header=True)
 
     (warning,) = caught
     assert warning.filename == __file__
     assert str(warning.message) == (
-        "TimerExtension.configure() does not know True, misspelt, only app=, "
-        "append_to_http_response=, logger=, server_timing_header="
+        "TimerExtension.configure() got unknown arguments: True, misspelt. It accepts app, "
+        "append_to_http_response, log_min_seconds, logger, server_timing_header."
     )
     assert TimerExtension.server_timing_header is True
 
 
 @pytest.mark.parametrize(
-    "make", [logging.getLogger, lambda name: logging.LoggerAdapter(logging.getLogger(name), {})]
+    "make_logger",
+    [logging.getLogger, lambda name: logging.LoggerAdapter(logging.getLogger(name), {})],
+    ids=["Logger", "LoggerAdapter"],
 )
-def test_a_logger_of_the_standard_library_writes_both_lines_at_info(make, caplog):
+def test_a_logger_of_the_standard_library_logs_both_lines_at_level_info(make_logger, caplog):
     caplog.set_level(logging.INFO)
-    TimerExtension.configure(logger=make("timer"))
+    TimerExtension.configure(logger=make_logger("timer"))
 
     invoke()
 

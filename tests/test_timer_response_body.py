@@ -1,32 +1,34 @@
-"""The timer's append_to_http_response: which bodies are lengthened, and how."""
+"""Test append_to_http_response, an option of the timer (the first half of the module)."""
 
 import codecs
+import contextlib
 import copy
+import http.client
 import types
 from http import HTTPStatus
 
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import at_once, elapsed, get, invoke
-from local_host import HttpFunction
+from conftest import concurrently, elapsed, invoke
+from stand_in_host import HttpFunction
 from python_worker_extension_timer import TimerExtension
 
 HELLO = "Hello, World"
 
 
 @pytest.fixture(autouse=True)
-def append_to_http_response(extension):
+def append_to_http_response(reset_extension):
     TimerExtension.configure(append_to_http_response=True)
 
 
 def length_of(response):
-    """The one Content-Length of the response."""
+    """Return the Content-Length of the response, which must have only one."""
     (value,) = [v for name, v in response.headers.items() if name.lower() == "content-length"]
     return int(value)
 
 
-def test_the_body_is_lengthened_by_the_very_number_that_is_logged():
+def test_the_logged_time_is_appended_to_the_body():
     response = HttpResponse(HELLO)
 
     _, message = invoke(response)
@@ -34,8 +36,8 @@ def test_the_body_is_lengthened_by_the_very_number_that_is_logged():
     assert response.get_body().decode() == f"{HELLO} (TimeElapsed: {elapsed(message)} sec)"
 
 
-@pytest.mark.parametrize("headers", [None, {"X-Own": "1"}])
-def test_an_empty_body_becomes_the_elapsed_time(headers, clock):
+@pytest.mark.parametrize("headers", [None, {"X-Custom": "1"}])
+def test_the_time_is_appended_to_an_empty_body(headers, clock):
     response = HttpResponse(headers=headers)
 
     invoke(response)
@@ -45,7 +47,7 @@ def test_an_empty_body_becomes_the_elapsed_time(headers, clock):
 
 
 @pytest.mark.parametrize("status", [200, "200", 201, 302, 404, 500, HTTPStatus.OK])
-def test_a_response_whose_status_allows_a_body_is_lengthened(status):
+def test_the_time_is_appended_if_the_status_allows_a_longer_body(status):
     response = HttpResponse(HELLO, status_code=status)
 
     invoke(response)
@@ -54,7 +56,7 @@ def test_a_response_whose_status_allows_a_body_is_lengthened(status):
 
 
 @pytest.mark.parametrize("status", [100, 199, 204, "204", 205, 206, 304, HTTPStatus.NO_CONTENT])
-def test_a_response_whose_status_allows_no_longer_body_stays_as_it_is(status):
+def test_nothing_is_appended_if_the_status_does_not_allow_a_longer_body(status):
     response = HttpResponse(HELLO, status_code=status)
 
     invoke(response)
@@ -67,8 +69,8 @@ def test_a_response_whose_status_allows_no_longer_body_stays_as_it_is(status):
     ["Content-Encoding", "Content-Range", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest"],
 )
 @pytest.mark.parametrize("casing", [str, str.upper])
-def test_a_body_that_a_header_describes_stays_as_it_is(header, casing):
-    response = HttpResponse(HELLO, headers={casing(header): "as it is", "Content-Length": "12"})
+def test_nothing_is_appended_if_a_header_describes_the_body(header, casing):
+    response = HttpResponse(HELLO, headers={casing(header): "value", "Content-Length": "12"})
 
     invoke(response)
 
@@ -79,7 +81,7 @@ def test_a_body_that_a_header_describes_stays_as_it_is(header, casing):
 @pytest.mark.parametrize(
     "etag, is_strong", [('"v1"', True), ("v1", True), ('w/"v1"', True), ('W/"v1"', False)]
 )
-def test_a_body_whose_bytes_a_strong_etag_names_stays_as_it_is(etag, is_strong):
+def test_a_strong_etag_prevents_appending_but_a_weak_etag_does_not(etag, is_strong):
     response = HttpResponse(HELLO, headers={"ETag": etag})
 
     invoke(response)
@@ -88,8 +90,8 @@ def test_a_body_whose_bytes_a_strong_etag_names_stays_as_it_is(etag, is_strong):
 
 
 @pytest.mark.parametrize("length", ["1234", "many"])
-def test_an_answer_to_head_stays_as_it_is(length):
-    # As WSGI and ASGI frameworks answer HEAD: with the length of what GET would send.
+def test_nothing_is_appended_to_a_response_to_head(length):
+    # WSGI and ASGI frameworks respond to HEAD with the length of the body that GET would return.
     response = HttpResponse(headers={"Content-Length": length})
 
     invoke(response)
@@ -100,9 +102,7 @@ def test_an_answer_to_head_stays_as_it_is(length):
 
 @pytest.mark.parametrize("body, length", [("", "0"), (HELLO, "12"), (HELLO, "0"), (HELLO, "many")])
 @pytest.mark.parametrize("casing", [str, str.lower, str.upper])
-def test_a_content_length_that_the_app_set_is_that_of_the_body_sent_and_stands_once(
-    body, length, casing
-):
+def test_a_content_length_that_the_app_set_is_corrected(body, length, casing):
     response = HttpResponse(body, headers={casing("Content-Length"): length})
 
     invoke(response)
@@ -121,19 +121,19 @@ CHARSETS = {
 @pytest.mark.parametrize(
     "text, charset", [(t, charset) for t in CHARSETS for charset in CHARSETS[t]]
 )
-def test_the_suffix_is_in_the_responses_own_charset(text, charset, clock):
+def test_the_time_is_appended_in_the_charset_of_the_response(text, charset, clock):
     response = HttpResponse(text, charset=charset)
 
     invoke(response)
 
     assert response.get_body().decode(charset) == f"{text} (TimeElapsed: 0.0 sec)"
-    assert response.get_body().startswith("".encode(charset))  # a byte-order mark, if it has one
+    assert response.get_body().startswith("".encode(charset))  # the byte-order mark, if any
 
 
 @pytest.mark.parametrize(
     "encoding, mark", [("utf-16-be", codecs.BOM_UTF16_BE), ("utf-16-le", codecs.BOM_UTF16_LE)]
 )
-def test_a_utf_16_body_of_either_byte_order_stays_readable(encoding, mark, clock):
+def test_a_utf_16_body_of_either_byte_order_remains_readable(encoding, mark, clock):
     response = HttpResponse(mark + "naïve".encode(encoding), charset="utf-16")
 
     invoke(response)
@@ -141,8 +141,8 @@ def test_a_utf_16_body_of_either_byte_order_stays_readable(encoding, mark, clock
     assert response.get_body().decode("utf-16") == "naïve (TimeElapsed: 0.0 sec)"
 
 
-def test_the_charset_of_a_content_type_header_goes_before_the_responses_own(clock):
-    # The worker sends the header, where the function set one, instead of mimetype and charset.
+def test_the_charset_of_the_content_type_header_overrides_the_charset_of_the_response(clock):
+    # If the function set this header, the worker ignores the mimetype and charset of the response.
     response = HttpResponse(
         "naïve".encode("utf-16"), headers={"Content-Type": 'text/plain; Charset="UTF-16"'}
     )
@@ -162,7 +162,7 @@ def test_the_charset_of_a_content_type_header_goes_before_the_responses_own(cloc
         ("ascii", b"\xff"),
     ],
 )
-def test_a_body_that_is_not_text_in_its_charset_is_left_alone(charset, body, capsys):
+def test_nothing_is_appended_if_the_charset_cannot_decode_the_body(charset, body, capsys):
     response = HttpResponse(body, charset=charset)
 
     messages = invoke(response)
@@ -173,7 +173,7 @@ def test_a_body_that_is_not_text_in_its_charset_is_left_alone(charset, body, cap
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "UTF-8", "utf8"])
-def test_a_utf_8_body_of_any_bytes_is_lengthened(charset, clock):
+def test_the_time_is_appended_to_any_bytes_if_the_charset_is_utf_8(charset, clock):
     response = HttpResponse(b"\x89PNG\xff", mimetype="image/png", charset=charset)
 
     invoke(response)
@@ -183,7 +183,7 @@ def test_a_utf_8_body_of_any_bytes_is_lengthened(charset, clock):
 
 @pytest.mark.parametrize("charset", ["utf-8", "utf-16", "shift_jis"])
 @pytest.mark.parametrize("text", [HELLO, ""])
-def test_one_response_returned_again_and_again_shows_the_latest_time_alone(charset, text, clock):
+def test_a_response_that_is_returned_repeatedly_shows_only_the_latest_time(charset, text, clock):
     length = str(len(text.encode(charset)))
     response = HttpResponse(text, charset=charset, headers={"Content-Length": length})
 
@@ -194,19 +194,19 @@ def test_one_response_returned_again_and_again_shows_the_latest_time_alone(chars
         assert length_of(response) == len(response.get_body())
 
 
-def in_the_tutorials_own_way(response, body):
+def set_body_like_the_tutorial(response, body):
     response._HttpResponse__body = body.encode(response.charset)
     return response
 
 
-def made_anew(response, body):
+def initialize_again(response, body):
     response.__init__(body, charset=response.charset)
     return response
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
-@pytest.mark.parametrize("set_body", [in_the_tutorials_own_way, made_anew])
-def test_a_response_returned_again_with_a_new_body_sends_the_new_one(set_body, charset, clock):
+@pytest.mark.parametrize("set_body", [set_body_like_the_tutorial, initialize_again])
+def test_the_time_is_appended_to_the_new_body_of_a_reused_response(set_body, charset, clock):
     length = str(len("v1".encode(charset)))
     response = HttpResponse("v1", charset=charset, headers={"Content-Length": length})
     invoke(response, clock=clock, seconds=1)
@@ -217,7 +217,7 @@ def test_a_response_returned_again_with_a_new_body_sends_the_new_one(set_body, c
     assert response.get_body().decode(charset) == "version 2 (TimeElapsed: 2.0 sec)"
 
 
-def test_copies_of_one_response_share_its_headers_and_each_goes_out_right(clock):
+def test_copies_of_a_response_share_headers_and_each_copy_shows_only_the_latest_time(clock):
     TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
     template = HttpResponse("v1", headers={"Content-Length": "2", "Server-Timing": "db;dur=53"})
 
@@ -232,18 +232,18 @@ def test_copies_of_one_response_share_its_headers_and_each_goes_out_right(clock)
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
-def test_what_another_extension_adds_to_the_body_stays(charset, clock):
+def test_text_that_another_extension_appended_is_kept(charset, clock):
     response = HttpResponse(HELLO, charset=charset)
     invoke(response, clock=clock, seconds=1)
     text = response.get_body().decode(charset) + " [theirs]"
-    in_the_tutorials_own_way(response, text)
+    set_body_like_the_tutorial(response, text)
 
     invoke(response, clock=clock, seconds=2)
 
     assert response.get_body().decode(charset) == f"{HELLO} [theirs] (TimeElapsed: 2.0 sec)"
 
 
-def test_a_suffix_that_the_function_wrote_itself_is_kept(clock):
+def test_a_suffix_that_the_function_wrote_is_kept(clock):
     text = "from upstream (TimeElapsed: 1.0 sec)"
     response = HttpResponse(text)
 
@@ -254,7 +254,7 @@ def test_a_suffix_that_the_function_wrote_itself_is_kept(clock):
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
-def test_two_timers_beside_each_other_keep_their_own_times_in_body_and_header(charset, extensions):
+def test_two_timers_show_separate_times_in_body_and_header(charset, empty_registry):
     class MyTimer(TimerExtension):
         pass
 
@@ -274,12 +274,12 @@ def test_two_timers_beside_each_other_keep_their_own_times_in_body_and_header(ch
         assert response.headers["Server-Timing"] == ", ".join(entries)
 
 
-def test_responses_returned_on_sixteen_threads_at_once_stay_whole(capsys):
+def test_responses_that_sixteen_threads_return_at_the_same_time_stay_consistent(capsys):
     TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
     headers = {"Content-Length": "12", **{f"X-{number}": "1" for number in range(50)}}
     responses = [HttpResponse(HELLO, headers=headers) for _ in range(300)]
 
-    at_once(*[lambda: [invoke(response) for response in responses]] * 16)
+    concurrently(*[lambda: [invoke(response) for response in responses]] * 16)
 
     assert {response.get_body().count(b"TimeElapsed") for response in responses} == {1}
     assert {length_of(response) - len(response.get_body()) for response in responses} == {0}
@@ -287,11 +287,11 @@ def test_responses_returned_on_sixteen_threads_at_once_stay_whole(capsys):
     assert capsys.readouterr().err == ""
 
 
-OF_ANOTHER_FRAMEWORK = types.SimpleNamespace(status_code=200, headers={}, body=b"hello")
+OTHER_FRAMEWORKS_RESPONSE = types.SimpleNamespace(status_code=200, headers={}, body=b"hello")
 
 
-@pytest.mark.parametrize("func_ret", [None, "text", b"bytes", {"a": 1}, OF_ANOTHER_FRAMEWORK])
-def test_any_other_return_value_passes_through_untouched(func_ret, capsys):
+@pytest.mark.parametrize("func_ret", [None, "text", b"bytes", {"a": 1}, OTHER_FRAMEWORKS_RESPONSE])
+def test_return_values_other_than_http_response_are_unchanged(func_ret, capsys):
     before = repr(func_ret)
 
     messages = invoke(func_ret)
@@ -312,7 +312,13 @@ def test_any_other_return_value_passes_through_untouched(func_ret, capsys):
     ],
     ids=["204", "304", "Content-Length", "UTF-16", "gzip"],
 )
-def test_over_http_no_response_is_refused(response, serve, hooks_on):
+def test_the_host_sends_each_response_and_keeps_the_connection(response, serve, worker_with_hooks):
     url = serve(HttpFunction("f", lambda req: HttpResponse(**response), "f"))
+    host = url.replace("http://localhost", "127.0.0.1")
 
-    assert get(url + "/api/f").status == response.get("status_code", 200)
+    with contextlib.closing(http.client.HTTPConnection(host, timeout=30)) as connection:
+        for _ in range(2):  # the second request fails if the host has closed the connection
+            connection.request("GET", "/api/f")
+            received = connection.getresponse()
+            received.read()
+            assert received.status == response.get("status_code", 200)

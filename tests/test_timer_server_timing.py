@@ -1,4 +1,4 @@
-"""The timer's server_timing_header: the elapsed time where a browser's network panel shows it."""
+"""Test server_timing_header, an option of the timer (the first half of the module)."""
 
 import gzip
 import types
@@ -7,17 +7,17 @@ import pytest
 from azure.functions import HttpResponse
 
 from conftest import get, invoke
-from local_host import HttpFunction
+from stand_in_host import HttpFunction
 from python_worker_extension_timer import TimerExtension
 
 
 @pytest.fixture(autouse=True)
-def server_timing_header(extension):
+def server_timing_header(reset_extension):
     TimerExtension.configure(server_timing_header=True)
 
 
 class StarletteResponse:
-    """What functions return with HTTP streams: no body to set, headers as Starlette has them.
+    """A response as functions return it with HTTP streams: without a body that can be set.
 
     https://www.starlette.io/responses/
     """
@@ -25,7 +25,7 @@ class StarletteResponse:
     status_code = 200
 
     class Headers:
-        """Several entries of a name can be there; one is set in place of them all."""
+        """Headers may share a name; setting a header replaces all headers with its name."""
 
         def __init__(self, *headers):
             self.list = list(headers)
@@ -42,7 +42,7 @@ class StarletteResponse:
 
 
 def header(response):
-    """The one Server-Timing header of the response."""
+    """Return the Server-Timing header of the response, which must have only one."""
     (value,) = [v for name, v in response.headers.items() if name.lower() == "server-timing"]
     return value
 
@@ -50,7 +50,9 @@ def header(response):
 @pytest.mark.parametrize(
     "seconds, milliseconds", [(0.25, "250.000"), (1e-7, "0.000"), (2e10, "20000000000000.000")]
 )
-def test_the_entry_is_milliseconds_as_a_plain_decimal_of_three_places(seconds, milliseconds, clock):
+def test_the_time_is_in_milliseconds_with_three_decimals_and_without_exponent(
+    seconds, milliseconds, clock
+):
     response = HttpResponse()
     clock.now = 0.0
 
@@ -60,7 +62,7 @@ def test_the_entry_is_milliseconds_as_a_plain_decimal_of_three_places(seconds, m
 
 
 @pytest.mark.parametrize("name", ["Server-Timing", "server-timing", "SERVER-TIMING"])
-def test_an_entry_that_the_function_set_itself_is_kept_before_ours(name, clock):
+def test_the_time_is_added_after_the_entries_that_the_function_set(name, clock):
     response = HttpResponse(headers={name: 'db;dur=53, cache;desc="hit"'})
 
     invoke(response, clock=clock, seconds=0.25)
@@ -68,14 +70,14 @@ def test_an_entry_that_the_function_set_itself_is_kept_before_ours(name, clock):
     assert header(response) == 'db;dur=53, cache;desc="hit", HttpTrigger;dur=250.000'
 
 
-def test_an_entry_that_the_function_set_under_its_own_name_is_kept(clock):
-    own = "HttpTrigger;dur=250.000"
-    response = HttpResponse(headers={"Server-Timing": own})
+def test_an_entry_that_the_function_set_is_kept_even_if_the_timer_adds_the_same_entry(clock):
+    entry = "HttpTrigger;dur=250.000"
+    response = HttpResponse(headers={"Server-Timing": entry})
 
     for _ in range(2):
         invoke(response, clock=clock, seconds=0.25)
 
-    assert header(response) == f"{own}, HttpTrigger;dur=250.000"
+    assert header(response) == f"{entry}, {entry}"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_an_entry_that_the_function_set_under_its_own_name_is_kept(clock):
         ("!#$%&'*+-.^_`|~09azAZ", "!#$%&'*+-.^_`|~09azAZ"),
     ],
 )
-def test_characters_that_a_token_does_not_allow_become_underscores(function_name, token, clock):
+def test_characters_that_are_not_allowed_in_a_token_become_underscores(function_name, token, clock):
     response = HttpResponse()
 
     invoke(response, function_name=function_name)
@@ -95,7 +97,7 @@ def test_characters_that_a_token_does_not_allow_become_underscores(function_name
     assert header(response).startswith(f"{token};dur=")
 
 
-def test_a_response_returned_again_and_again_carries_one_entry_of_ours_the_latest(clock):
+def test_a_response_that_is_returned_repeatedly_shows_only_the_latest_time(clock):
     response = HttpResponse(headers={"Server-Timing": "db;dur=53"})
 
     for seconds in (1, 20, 3):
@@ -104,19 +106,19 @@ def test_a_response_returned_again_and_again_carries_one_entry_of_ours_the_lates
         assert header(response) == f"db;dur=53, HttpTrigger;dur={seconds}000.000"
 
 
-@pytest.mark.parametrize("own", ["db;dur=53", 'db;desc="a,b, c"'])
+@pytest.mark.parametrize("entry", ["db;dur=53", 'db;desc="a,b, c"'])
 @pytest.mark.parametrize("before, after", [("", ", theirs"), ("", ",theirs"), ("theirs,", "")])
-def test_what_another_extension_puts_there_stays(own, before, after, clock):
-    response = HttpResponse(headers={"Server-Timing": own})
+def test_entries_that_another_extension_added_are_kept(entry, before, after, clock):
+    response = HttpResponse(headers={"Server-Timing": entry})
     invoke(response, clock=clock, seconds=1)
     response.headers["Server-Timing"] = before + header(response) + after
 
     invoke(response, clock=clock, seconds=2)
 
-    assert header(response) == f"{before}{own}{after}, HttpTrigger;dur=2000.000"
+    assert header(response) == f"{before}{entry}{after}, HttpTrigger;dur=2000.000"
 
 
-def test_only_a_whole_entry_is_taken_for_ours(clock):
+def test_a_longer_entry_that_contains_the_added_entry_is_kept(clock):
     response = HttpResponse()
     invoke(response, clock=clock)
     response.headers["Server-Timing"] = "MyHttpTrigger;dur=0.000, HttpTrigger;dur=0.0001"
@@ -128,7 +130,7 @@ def test_only_a_whole_entry_is_taken_for_ours(clock):
     )
 
 
-def test_a_response_of_starlette_carries_the_entry_behind_its_own_in_one_header(clock):
+def test_a_starlette_response_gets_all_entries_in_one_header(clock):
     length = ("content-length", "5")
     response = StarletteResponse(
         length, ("server-timing", "db;dur=53"), ("server-timing", "cache;dur=2")
@@ -141,7 +143,7 @@ def test_a_response_of_starlette_carries_the_entry_behind_its_own_in_one_header(
         assert response.headers.items() == [length, ("server-timing", value)]
 
 
-def test_a_plain_dict_of_headers_keeps_the_name_that_the_function_wrote(clock):
+def test_a_plain_dict_of_headers_keeps_the_spelling_of_the_header_name(clock):
     headers = {"server-timing": "db;dur=53"}
     response = types.SimpleNamespace(status_code=200, headers=headers)
 
@@ -152,7 +154,7 @@ def test_a_plain_dict_of_headers_keeps_the_name_that_the_function_wrote(clock):
 
 
 class WithoutStatus:
-    """As a durable activity returns, with data of its own."""
+    """Data that a durable activity may return."""
 
     headers = {"a": "b"}
 
@@ -163,7 +165,7 @@ class ReadOnly:
 
 
 @pytest.mark.parametrize("func_ret", [WithoutStatus, ReadOnly, "text", {"headers": {}}, None])
-def test_what_is_no_response_with_mutable_headers_passes_through_untouched(func_ret, capsys):
+def test_return_values_without_a_status_or_mutable_headers_are_unchanged(func_ret, capsys):
     before = repr(getattr(func_ret, "headers", func_ret))
 
     invoke(func_ret)
@@ -184,12 +186,14 @@ GZIPPED = gzip.compress(b"hello")
     ],
     ids=["204", "gzip", "JSON"],
 )
-def test_the_header_goes_over_http_where_the_body_may_not_be_touched(response, serve, hooks_on):
+def test_the_header_is_sent_over_http_even_if_the_body_must_not_change(
+    response, serve, worker_with_hooks
+):
     url = serve(HttpFunction("x\r\nX-Injected: yes", lambda req: HttpResponse(**response), "f"))
 
-    answer = get(url + "/api/f")
+    received = get(url + "/api/f")
 
-    assert answer.body == HttpResponse(**response).get_body()
-    (value,) = answer.headers.get_all("Server-Timing")
+    assert received.body == HttpResponse(**response).get_body()
+    (value,) = received.headers.get_all("Server-Timing")
     assert value.startswith("x__X-Injected__yes;dur=")
-    assert "X-Injected" not in answer.headers
+    assert "X-Injected" not in received.headers

@@ -1,18 +1,17 @@
-"""The timer where no worker calls its hooks: a decorated function, and one of a handed-over app."""
+"""Test the timer (the first half of the module) when the worker doesn't call the hooks."""
 
 import asyncio
+import contextlib
 import logging
+import math
 
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import FakeLogger, call, either_way
+from conftest import FakeLogger, both_ways, call
 from python_worker_extension_timer import TimerExtension
 
-
-@pytest.fixture(autouse=True)
-def no_hooks(extension, python):
-    python(3, 13)
+pytestmark = pytest.mark.usefixtures("worker_without_hooks")
 
 
 def hello(req):
@@ -26,9 +25,9 @@ async def hello_async(req):
 sync_and_async = pytest.mark.parametrize("function", [hello, hello_async], ids=["sync", "async"])
 
 
-@either_way
+@both_ways
 @sync_and_async
-def test_the_lines_the_body_and_the_header_are_as_the_options_say(way, function, clock):
+def test_the_options_apply_to_the_log_lines_the_body_and_the_header(way, function, clock):
     logger = FakeLogger()
     options = {"append_to_http_response": True, "logger": logger, "server_timing_header": True}
 
@@ -42,8 +41,8 @@ def test_the_lines_the_body_and_the_header_are_as_the_options_say(way, function,
     assert response.headers["Server-Timing"] == f"{function.__name__};dur=0.000"
 
 
-@either_way
-def test_without_a_configured_logger_the_lines_are_user_logs_of_the_package(way, caplog):
+@both_ways
+def test_lines_go_to_the_logger_of_the_package_unless_another_logger_is_configured(way, caplog):
     caplog.set_level(logging.INFO)
 
     way(TimerExtension, hello)(req=None)
@@ -53,8 +52,8 @@ def test_without_a_configured_logger_the_lines_are_user_logs_of_the_package(way,
     ] * 2
 
 
-@either_way
-def test_an_async_function_is_measured_to_its_end(way, clock):
+@both_ways
+def test_an_async_function_is_timed_until_it_returns(way, clock):
     async def works(req):
         clock.now += 1
         await asyncio.sleep(0)
@@ -66,14 +65,27 @@ def test_an_async_function_is_measured_to_its_end(way, clock):
     assert logger.messages[1] == "Time taken to execute works is 3.0 sec"
 
 
-@either_way
-def test_the_time_of_a_function_that_raises_is_logged(way, clock):
-    def fails(req):
+START = "Recording start time of works"
+TIME = "Time taken to execute works is 1.0 sec"
+
+
+@both_ways
+@pytest.mark.parametrize("raises", [False, True], ids=["returns", "raises"])
+@pytest.mark.parametrize(
+    "log_min_seconds, lines",
+    [(None, [START, TIME]), (0, [TIME]), (1, [TIME]), (1.1, []), (math.inf, [])],
+)
+def test_the_same_lines_are_logged_whether_the_function_returns_or_raises(
+    way, raises, log_min_seconds, lines, clock
+):
+    def works(req):
         clock.now += 1
-        raise ValueError("mine")
+        if raises:
+            raise ValueError("mine")
 
     logger = FakeLogger()
-    with pytest.raises(ValueError, match="mine"):
-        way(TimerExtension, fails, logger=logger)(req=None)
+    function = way(TimerExtension, works, log_min_seconds=log_min_seconds, logger=logger)
+    with pytest.raises(ValueError, match="mine") if raises else contextlib.nullcontext():
+        function(req=None)
 
-    assert logger.messages[1] == "Time taken to execute fails is 1.0 sec"
+    assert logger.messages == lines
