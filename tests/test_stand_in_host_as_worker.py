@@ -1,4 +1,4 @@
-"""The local host calls functions and hooks as the Python worker does."""
+"""The stand-in host as a worker: it calls functions and hooks as the Python worker does."""
 
 import gc
 import logging
@@ -15,7 +15,7 @@ def hello(req):
     return "hello"
 
 
-def test_hooks_are_given_what_the_workers_are_given(recording, hooks_on, serve):
+def test_hooks_get_the_arguments_that_the_worker_passes(recording, worker_with_hooks, serve):
     get(serve(hello) + "/api/hello?name=Azure")
 
     pre, post = recording.calls
@@ -25,7 +25,7 @@ def test_hooks_are_given_what_the_workers_are_given(recording, hooks_on, serve):
     assert post.func_ret == "hello"
 
 
-def test_the_context_has_what_the_workers_has(recording, hooks_on, serve):
+def test_the_context_has_the_attributes_of_the_workers_context(recording, worker_with_hooks, serve):
     get(serve(hello) + "/api/hello")
 
     context = recording.calls[0].context
@@ -37,8 +37,8 @@ def test_the_context_has_what_the_workers_has(recording, hooks_on, serve):
 
 
 @pytest.fixture
-def calls(extensions, hooks_on, monkeypatch, tmp_path):
-    """What is called of two extensions, and of one of the function ``hello`` alone, in order."""
+def calls(empty_registry, worker_with_hooks, monkeypatch, tmp_path):
+    """The hook calls of two application-level extensions and a function-level one, in order."""
     calls = []
 
     def register(name):
@@ -55,18 +55,18 @@ def calls(extensions, hooks_on, monkeypatch, tmp_path):
             def post_invocation_app_level(cls, *args, **kwargs):
                 calls.append(f"{name}: post")
 
-    class OneFunction(func.FuncExtensionBase):
+    class FunctionLevel(func.FuncExtensionBase):
         def __init__(self, file_path):
             super().__init__(file_path)
 
         def pre_invocation(self, *args, **kwargs):
-            calls.append("of one function: pre")
+            calls.append("function level: pre")
 
         def post_invocation(self, *args, **kwargs):
-            calls.append("of one function: post")
+            calls.append("function level: post")
 
     monkeypatch.setenv("AzureWebJobsScriptRoot", str(tmp_path))
-    OneFunction(str(tmp_path / "hello" / "__init__.py"))
+    FunctionLevel(str(tmp_path / "hello" / "__init__.py"))
     register("first")
     register("second")
     yield calls
@@ -74,7 +74,7 @@ def calls(extensions, hooks_on, monkeypatch, tmp_path):
         registered.clear()
 
 
-def test_hooks_run_in_the_workers_order(calls, serve):
+def test_hooks_are_called_in_the_order_of_the_worker(calls, serve):
     get(serve(hello) + "/api/hello")
 
     assert calls == [
@@ -82,15 +82,15 @@ def test_hooks_run_in_the_workers_order(calls, serve):
         "second: load hello",
         "first: pre",
         "second: pre",
-        "of one function: pre",
-        "of one function: post",
+        "function level: pre",
+        "function level: post",
         "first: post",
         "second: post",
     ]
 
 
 @pytest.mark.parametrize("version, setting", [((3, 11), "0"), ((3, 11), ""), ((3, 13), "1")])
-def test_no_hook_runs_with_the_app_setting_off_nor_on_python_3_13(
+def test_no_hook_is_called_with_the_app_setting_off_or_on_python_3_13(
     version, setting, calls, serve, python, monkeypatch
 ):
     python(*version)
@@ -100,36 +100,42 @@ def test_no_hook_runs_with_the_app_setting_off_nor_on_python_3_13(
     assert calls == []
 
 
-def test_a_function_that_raises_gets_no_post_hook_and_is_answered_500(recording, hooks_on, serve):
+def test_if_a_function_raises_the_post_hook_is_not_called_and_the_response_is_500(
+    recording, worker_with_hooks, serve
+):
     def fails(req):
         raise ValueError("mine")
 
-    answer = get(serve(fails) + "/api/fails")
+    response = get(serve(fails) + "/api/fails")
 
-    assert (answer.status, answer.body) == (500, b"")
+    assert (response.status, response.body) == (500, b"")
     assert recording.called() == ["pre fails"]
 
 
 @pytest.mark.parametrize("hook", ["pre_invocation_app_level", "post_invocation_app_level"])
-def test_a_hook_that_raises_is_logged_and_stops_nothing(hook, serve, hooks_on, recording, caplog):
+def test_an_exception_in_a_hook_is_logged_and_the_invocation_continues(
+    hook, serve, worker_with_hooks, recording, caplog
+):
     def raises(cls, *args, **kwargs):
-        raise RuntimeError("another extension's")
+        raise RuntimeError("from a hook")
 
     type("Broken", (func.AppExtensionBase,), {hook: classmethod(raises)})
 
-    answer = get(serve(hello) + "/api/hello")
+    response = get(serve(hello) + "/api/hello")
 
-    assert answer.body == b"hello"
+    assert response.body == b"hello"
     assert recording.called() == ["pre hello", "post hello"]
-    logged = ("azure_functions_worker.extension.Broken", logging.ERROR, "another extension's")
+    logged = ("azure_functions_worker.extension.Broken", logging.ERROR, "from a hook")
     assert caplog.record_tuples == [logged]
 
 
-def test_the_context_of_a_failed_invocation_is_let_go(serve, hooks_on, extensions, caplog):
-    caplog.set_level(logging.CRITICAL)  # what caplog keeps holds the context
+def test_the_context_of_a_failed_invocation_is_garbage_collected(
+    serve, worker_with_hooks, empty_registry, caplog
+):
+    caplog.set_level(logging.CRITICAL)  # A record kept by caplog would hold the context.
     contexts = []
 
-    class Watching(func.AppExtensionBase):
+    class KeepsReferences(func.AppExtensionBase):
         @classmethod
         def pre_invocation_app_level(cls, logger, context, *args, **kwargs):
             contexts.append(weakref.ref(context))
@@ -139,7 +145,7 @@ def test_the_context_of_a_failed_invocation_is_let_go(serve, hooks_on, extension
 
     url = serve(fails)
     get(url + "/api/fails")
-    get(url + "/api/fails")  # the thread of the first may not have ended yet
+    get(url + "/api/fails")  # The thread of the first request may not have ended yet.
     gc.collect()
 
     assert contexts[0]() is None

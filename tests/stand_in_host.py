@@ -1,0 +1,539 @@
+"""A stand-in for ``func start``, for machines without Azure Functions Core Tools.
+
+    python tests/stand_in_host.py [APP] [--port 7071] [--once]
+
+It serves the HTTP-triggered functions of APP, a folder with a function app of the v1 or the v2
+programming model, calls worker extensions as the Python worker does, and responds as the Functions
+host does. If the Functions host fails, drops something or closes a connection without a word, the
+stand-in host does the same and prints the reason. It doesn't support keys, route constraints,
+default values in routes, or bindings other than HTTP and ``context``.
+
+Without APP, it serves the sample app and calls each function that accepts GET and has no parameter
+in its route. It calls the functions of another app only with ``--once``: a GET may send a mail.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import contextvars
+import functools
+import http.client
+import http.server
+import importlib
+import inspect
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+import types
+import urllib.parse
+import uuid
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
+
+import azure.functions
+
+SAMPLE_APP = Path(__file__).parent / "apps" / "v2"
+
+# The assumptions that the host makes if the app doesn't have the file.
+ASSUMPTIONS = {
+    "host.json": 'the route prefix is "api"',
+    "local.settings.json": "all app settings are in the environment",
+}
+
+# The methods of an HTTP trigger that doesn't declare any.
+ALL_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+
+# The hooks of application-level and function-level empty_registry, in the worker's order.
+LOAD_HOOKS = ("post_function_load", "post_function_load_app_level")
+PRE_HOOKS = ("pre_invocation_app_level", "pre_invocation")
+POST_HOOKS = ("post_invocation", "post_invocation_app_level")
+
+# Loggers below these are system loggers; all others are user loggers.
+SYSTEM_LOGGERS = ("azure_functions_worker", "azure.functions", "stand_in_host")
+
+ROUTE_PARAMETER = re.compile(r"(/?)\{(\*{0,2})(\w+)[^{}?]*(\??)\}")
+
+logger = logging.getLogger("stand_in_host")
+
+current_invocation = contextvars.ContextVar("current_invocation", default=None)
+
+
+class StartError(Exception):
+    """The reason why the host cannot start, in one line."""
+
+
+class HttpFunction(NamedTuple):
+    """A function of either programming model. Without an HTTP trigger, it has no methods."""
+
+    name: str
+    function: Callable[..., Any]
+    route: str
+    methods: Tuple[str, ...] = ALL_METHODS
+    parameter: str = "req"
+    directory: str = ""
+    refusal: str = ""  # The reason why the function is listed but not served, if there is one.
+
+
+class Context:
+    """The context passed to the hooks, and to functions that have a ``context`` parameter."""
+
+    def __init__(self, function: HttpFunction) -> None:
+        self.invocation_id = str(uuid.uuid4())
+        self.function_name = function.name
+        self.function_directory = function.directory
+        self.thread_local_storage = threading.local()
+        self.retry_context = None
+        # Each invocation starts a new trace: https://www.w3.org/TR/trace-context/
+        parent = f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01"
+        self.trace_context = types.SimpleNamespace(
+            trace_parent=parent, trace_state="", Traceparent=parent, Tracestate="", attributes={}
+        )
+
+
+class Response(NamedTuple):
+    """A response from a function or from the host."""
+
+    status: int
+    headers: Iterable[Tuple[str, str]] = ()
+    body: bytes = b""
+    closes: bool = False  # Whether the host closes the connection without telling the client.
+
+
+class StandInHost:
+    """Serves functions on 127.0.0.1 inside a ``with`` block; port 0 selects a free port."""
+
+    def __init__(
+        self, functions: Iterable[HttpFunction], prefix: str = "api", port: int = 0
+    ) -> None:
+        self.prefix = prefix.strip("/")
+        # As in ASP.NET routing, a literal route takes precedence over a route with parameters.
+        self.functions = sorted(functions, key=lambda function: function.route.count("{"))
+        self.patterns = [route_pattern(self.path(function)) for function in self.functions]
+        try:
+            self.server = Server(("127.0.0.1", port), functools.partial(RequestHandler, self))
+        except OSError as error:
+            message = f"cannot listen on port {port}: {error.strerror}; try another --port"
+            raise StartError(message) from error
+        self.port = self.server.server_address[1]
+        self.url = f"http://localhost:{self.port}"
+        self.loop = asyncio.new_event_loop()
+        self.threads = [
+            threading.Thread(target=self.loop.run_forever, daemon=True),
+            threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True),
+        ]
+
+    def __enter__(self) -> "StandInHost":
+        for function in self.functions:
+            name, directory = function.name, function.directory
+            call_hooks(LOAD_HOOKS, name, lambda hook, _: hook(name, directory))
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        for thread in self.threads:
+            thread.join()
+        self.loop.close()
+
+    def path(self, function: HttpFunction) -> str:
+        return "/" + "/".join(part for part in (self.prefix, function.route.strip("/")) if part)
+
+    def find(self, path: str) -> List[Tuple[HttpFunction, Dict[str, Optional[str]]]]:
+        """Return the functions with this path, each with the values of its route parameters."""
+        # The Functions host decodes all escapes in a path except those of a slash.
+        path = urllib.parse.unquote(path.replace("%2F", "%252F").replace("%2f", "%252f"))
+        matches = zip(self.functions, [pattern.fullmatch(path) for pattern in self.patterns])
+        return [(function, match.groupdict()) for function, match in matches if match]
+
+    def invoke(self, function: HttpFunction, request: azure.functions.HttpRequest) -> object:
+        """Call a sync function on this thread, or an async function on the event loop."""
+        context = Context(function)
+        args = {function.parameter: request}
+        if "context" in inspect.signature(function.function).parameters:
+            args["context"] = context
+        if inspect.iscoroutinefunction(function.function):
+            invocation = invoke_async(function, context, args)
+            return asyncio.run_coroutine_threadsafe(invocation, self.loop).result()
+        return invoke_sync(function, context, args)
+
+
+def invoke_sync(function: HttpFunction, context: Context, args: Dict[str, object]) -> object:
+    current_invocation.set(context.invocation_id)  # This holds for the current thread only.
+    call_invocation_hooks(PRE_HOOKS, context, args)
+    func_ret = function.function(**args)
+    call_invocation_hooks(POST_HOOKS, context, args, func_ret)
+    return func_ret
+
+
+async def invoke_async(function: HttpFunction, context: Context, args: Dict[str, object]) -> object:
+    current_invocation.set(context.invocation_id)  # This holds for the current task only.
+    call_invocation_hooks(PRE_HOOKS, context, args)
+    func_ret = await function.function(**args)
+    call_invocation_hooks(POST_HOOKS, context, args, func_ret)
+    return func_ret
+
+
+def call_invocation_hooks(hook_names: Iterable[str], context: Context, *args: object) -> None:
+    call_hooks(hook_names, context.function_name, lambda hook, log: hook(log, context, *args))
+
+
+def call_hooks(hook_names: Iterable[str], function_name: str, call: Callable[..., None]) -> None:
+    """Call each registered hook of these names; if a hook raises, log the exception."""
+    if not worker_calls_hooks():
+        return
+    meta = azure.functions.ExtensionMeta
+    levels = meta.get_application_hooks(), meta.get_function_hooks(function_name)
+    for hook_name in hook_names:
+        for level in levels:
+            for extension in getattr(level, hook_name, ()):
+                log = logging.getLogger(f"azure_functions_worker.extension.{extension.ext_name}")
+                try:
+                    call(extension.ext_impl, log)
+                except Exception as error:
+                    log.error(error, exc_info=True)
+
+
+def worker_calls_hooks() -> bool:
+    if sys.version_info >= (3, 13):
+        return False
+    setting = os.environ.get("PYTHON_ENABLE_WORKER_EXTENSIONS", "").strip().lower()
+    if sys.version_info[:2] == (3, 9):
+        return setting not in ("0", "false", "f", "no", "n")
+    return setting in ("1", "true", "t", "yes", "y")
+
+
+class Server(http.server.ThreadingHTTPServer):
+    # On Windows, two hosts could listen on the same port if this were true.
+    allow_reuse_address = sys.platform != "win32"
+    # The default queue, of 5 connections, is too short for a burst of requests.
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        logger.error("request failed: %s", sys.exc_info()[1])
+
+
+class RequestHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # Otherwise each response on a kept connection takes 40 ms.
+
+    def __init__(self, host: StandInHost, *args: Any) -> None:
+        self.host = host
+        super().__init__(*args)
+
+    def log_message(self, *args: object) -> None:
+        """Do not log requests, so that the log lines of the functions stand out."""
+
+    def handle_request(self) -> None:
+        """Send a response with the framing of the Functions host."""
+        status, headers, body, closes = self.respond()
+        names = {name.lower() for name, _ in headers}
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() != "transfer-encoding":
+                self.send_header(name, value)
+        if "date" not in names:
+            self.send_header("Date", self.date_time_string())
+        has_body = self.command != "HEAD" and status not in (204, 304)
+        if has_body and "content-length" not in names:
+            if body and self.request_version >= "HTTP/1.1":
+                self.send_header("Transfer-Encoding", "chunked")
+                body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+            else:
+                self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if has_body:
+            self.wfile.write(body)
+        if closes or status < 200:  # After an interim response, the client waits for another one.
+            self.close_connection = True
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = handle_request
+
+    def respond(self) -> Response:
+        url = urllib.parse.urlsplit(self.path)
+        try:
+            body = self.read_body()
+        except ValueError:  # It is unknown where the next request begins.
+            return Response(400, [("Connection", "close")])
+        found = self.host.find(url.path)
+        matches = [match for match in found if self.command in match[0].methods]
+        if not matches:
+            methods = ", ".join(sorted({method for match in found for method in match[0].methods}))
+            if methods:
+                note = f"responds with 404, because this path accepts only {methods}"
+                explain(f"{self.command} {url.path}", note)
+            return Response(404)
+        function, route_params = matches[0]
+        if function.refusal:
+            return Response(501, [("Content-Type", "text/plain")], function.refusal.encode())
+        query = urllib.parse.parse_qsl(url.query, keep_blank_values=True)
+        for name, value in query:
+            if not value:
+                explain(function.name, f"drops query parameter {name!r}, because it has no value")
+        if "Transfer-Encoding" in self.headers:
+            explain(function.name, "drops the request body, because it is chunked")
+        request = azure.functions.HttpRequest(
+            method=self.command,
+            url=f"{self.host.url}{self.path}",
+            headers=join_repeated(self.headers.items()),
+            params=join_repeated((name, value) for name, value in query if value),
+            route_params={name: value for name, value in route_params.items() if value},
+            body=body,
+        )
+        try:
+            response = read_response(self.host.invoke(function, request))
+        except Exception as error:
+            logger.error("%s failed: %s", function.name, error, exc_info=True)
+            return Response(500)
+        response, note = sent_response(response, is_head=self.command == "HEAD")
+        if note:
+            explain(function.name, note)
+        return response
+
+    def read_body(self) -> bytes:
+        """The body, or nothing if it is chunked; raises ValueError if it has no valid length."""
+        encoding = self.headers.get("Transfer-Encoding")
+        if encoding is None:
+            return self.rfile.read(natural(self.headers.get("Content-Length") or "0"))
+        if encoding.lower() != "chunked":
+            raise ValueError(encoding)
+        size = -1
+        while size:
+            size = natural(self.rfile.readline().partition(b";")[0], base=16)
+            self.rfile.read(size)
+            while self.rfile.readline().strip():  # The last chunk may be followed by trailers.
+                pass
+        return b""
+
+
+def join_repeated(pairs: Iterable[Tuple[str, str]]) -> Dict[str, str]:
+    """Join the values of a repeated name with commas; the case of the name doesn't matter."""
+    joined: Dict[str, Tuple[str, str]] = {}
+    for name, value in pairs:
+        key = name.lower()
+        joined[key] = name, f"{joined[key][1]},{value}" if key in joined else value
+    return dict(joined.values())
+
+
+def explain(subject: str, note: str) -> None:
+    """Print the reason for something that the Functions host does without a word."""
+    logger.warning("%s: the Functions host %s.", subject, note)
+
+
+def read_response(func_ret: object) -> Response:
+    """Convert the return value of a function to a response."""
+    if isinstance(func_ret, str):
+        func_ret = azure.functions.HttpResponse(func_ret)
+    if not isinstance(func_ret, azure.functions.HttpResponse):
+        raise TypeError(f"a function returned {type(func_ret).__name__}, not HttpResponse or str")
+    # If a function sets a header twice, the last value is sent.
+    headers = {name.lower(): (name, str(value)) for name, value in func_ret.headers.items()}
+    if "content-type" not in headers:
+        is_text = func_ret.mimetype.startswith("text/")
+        charset = f"; charset={func_ret.charset}" if is_text else ""
+        headers["content-type"] = ("Content-Type", func_ret.mimetype + charset)
+    return Response(int(func_ret.status_code), headers.values(), func_ret.get_body())
+
+
+def sent_response(response: Response, is_head: bool) -> Tuple[Response, str]:
+    """Return the response that the Functions host sends, and a note if that response differs."""
+    status, size = response.status, len(response.body)
+    for name, value in response.headers:
+        # Kestrel, the web server of the Functions host, allows no other characters in headers.
+        if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII):
+            return Response(500), f"responds with 500, because {name!r} is not a header name"
+        if not re.fullmatch(r"[\t -~]*", value):
+            return Response(500), f"responds with 500, because {name} is {value!r}, not plain ASCII"
+    length = {n.lower(): v for n, v in response.headers}.get("content-length", str(size))
+    reason = f"because Content-Length is {length} and the length of the body is {size}"
+    if not length.isdigit():
+        return Response(500), f"responds with 500, {reason}"
+    if int(length) < size:
+        note = f"responds with 500 and closes the connection, {reason}"
+        return Response(500, [("Connection", "close")]), note
+    if size and not is_head and status in (204, 205, 304):
+        note = f"drops the body and closes the connection, because status {status} allows no body"
+        return response._replace(body=b"", closes=True), note
+    if int(length) > size and not is_head and status not in (204, 304):
+        # Unlike the Functions host, close the connection, so that the client doesn't wait.
+        return response._replace(closes=True), f"lets the client wait, {reason}"
+    return response, ""
+
+
+def natural(text: Union[str, bytes], base: int = 10) -> int:
+    number = int(text, base)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
+def route_pattern(path: str) -> "re.Pattern[str]":
+    """Convert a route template of ASP.NET to a regular expression; ignore constraints."""
+    pattern, end = "", 0
+    for match in ROUTE_PARAMETER.finditer(path):
+        slash, star, name, optional = match.groups()
+        value = f"{slash}(?P<{name}>{'.*' if star else '[^/]+'})"
+        pattern += re.escape(path[end : match.start()])
+        pattern += f"(?:{value})?" if star or optional else value
+        end = match.end()
+    return re.compile(pattern + re.escape(path[end:]) + "/?", re.IGNORECASE)
+
+
+def load_app(app: Path) -> Tuple[List[HttpFunction], str]:
+    """Apply the app's settings and import the app; return its functions and its route prefix."""
+    definitions = sorted(app.glob("*/function.json"))
+    is_v2 = (app / "function_app.py").is_file()
+    if not is_v2 and not definitions:
+        raise StartError(f"{app} has neither function_app.py nor a folder with function.json")
+    sys.path.insert(0, str(app))
+    try:
+        for name, value in read_json(app / "local.settings.json").get("Values", {}).items():
+            os.environ.setdefault(name, str(value))
+        os.environ.setdefault("FUNCTIONS_WORKER_RUNTIME", "python")
+        http_settings = read_json(app / "host.json").get("extensions", {}).get("http", {})
+        functions = list(load_v2() if is_v2 else load_v1(app, definitions))
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        at = [frame for frame in frames if frame.filename.startswith(str(app))]
+        where = f" ({at[-1].filename}, line {at[-1].lineno})" if at else ""
+        message = " ".join(str(error).split())
+        raise StartError(f"cannot load {app}: {type(error).__name__}: {message}{where}") from error
+    return functions, http_settings.get("routePrefix", "api")
+
+
+def load_v2() -> Iterable[HttpFunction]:
+    module = importlib.import_module("function_app")
+    register = azure.functions.FunctionRegister
+    apps = [value for value in vars(module).values() if isinstance(value, register)]
+    if len(apps) != 1:
+        raise ValueError(f"{len(apps)} function apps at the top level of function_app.py, not one")
+    return functions_of(apps[0])
+
+
+def functions_of(app: Any) -> Iterable[HttpFunction]:
+    """Read the functions of a v2 app, as the worker does. A second call would fail."""
+    for function in app.get_functions():
+        bindings = [binding.get_dict_repr() for binding in function.get_bindings()]
+        user_function = function.get_user_function()
+        directory = Path(inspect.getfile(user_function)).parent
+        yield read_function(function.get_function_name(), user_function, bindings, directory)
+
+
+def load_v1(app: Path, definitions: Iterable[Path]) -> Iterable[HttpFunction]:
+    # The worker imports the folders as subpackages of this package.
+    package = types.ModuleType("__app__")
+    package.__path__ = [str(app)]
+    sys.modules["__app__"] = package
+    for file in definitions:
+        definition = read_json(file)
+        script = (file.parent / definition.get("scriptFile", "__init__.py")).resolve()
+        parts = script.relative_to(app).with_suffix("").parts
+        names = parts[:-1] if parts[-1] == "__init__" else parts
+        module = importlib.import_module(".".join(["__app__", *names]))
+        function = getattr(module, definition.get("entryPoint", "main"))
+        yield read_function(file.parent.name, function, definition["bindings"], file.parent)
+
+
+def read_function(
+    name: str, function: Callable[..., Any], bindings: List[Dict[str, Any]], directory: Path
+) -> HttpFunction:
+    triggers = [b for b in bindings if str(b["type"]).lower().endswith("trigger")]
+    http_trigger = next((b for b in triggers if str(b["type"]).lower() == "httptrigger"), None)
+    output = [b for b in bindings if (b["type"], b.get("name")) == ("http", "$return")]
+    further = [b for b in bindings if b not in triggers + output]
+    kind, unsupported = ("binding", further) if http_trigger else ("trigger", triggers)
+    names = ", ".join(sorted({str(b["type"]) for b in unsupported}))
+    problem = f"unsupported {kind}: {names}" if unsupported else "no trigger"
+    refusal = f"{name} is not served ({problem})."
+    if not http_trigger:
+        return HttpFunction(name, function, "", (), directory=str(directory), refusal=refusal)
+    return HttpFunction(
+        name,
+        function,
+        route=http_trigger.get("route") or name,
+        methods=tuple(str(method).upper() for method in http_trigger.get("methods") or ALL_METHODS),
+        parameter=http_trigger["name"],
+        directory=str(directory),
+        refusal=refusal if further else "",
+    )
+
+
+def read_json(file: Path) -> Dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8-sig")) if file.is_file() else {}
+
+
+def show_response(host: StandInHost, path: str) -> None:
+    print(f"\nGET {host.url}{path}")
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", host.port)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        try:
+            body = response.read()
+        except http.client.IncompleteRead as error:
+            body = error.partial
+    charset = response.headers.get_content_charset("utf-8")
+    print(f"HTTP/1.1 {response.status} {response.reason}")
+    for name, value in response.getheaders():
+        print(f"{name}: {value}")
+    print(f"\n{body.decode(charset, 'replace')}")
+
+
+def is_shown(record: logging.LogRecord) -> bool:
+    """Hide user logs outside an invocation, such as at import: the Functions host drops them."""
+    return record.name.startswith(SYSTEM_LOGGERS) or current_invocation.get() is not None
+
+
+def port_number(text: str) -> int:
+    return range(65536).index(int(text))  # raises ValueError if the number is out of range
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("app", metavar="APP", nargs="?", type=Path, help="the app's folder (default: a sample app)")
+    add("--port", type=port_number, default=7071, help="0 for any free port (default: %(default)s)")
+    add("--once", action="store_true", help="call the functions as for the sample app, then stop")
+    options = parser.parse_args()
+    app = options.app or SAMPLE_APP
+
+    sys.stdout.reconfigure(line_buffering=True, errors="replace")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(is_shown)
+    line = "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(handlers=[handler], level=logging.INFO, format=line)
+    try:
+        host = StandInHost(*load_app(app.resolve()), options.port)
+    except StartError as error:
+        print(f"stand_in_host: {error}", file=sys.stderr)
+        return 1
+
+    with contextlib.suppress(KeyboardInterrupt), host:
+        if not options.app:
+            print("No APP given: serving the sample app.")
+        for name, assumption in ASSUMPTIONS.items():
+            if not (app / name).is_file():
+                print(f"No {name}: {assumption}.")
+        print("Functions:\n")
+        for function in host.functions:
+            methods = "" if function.methods == ALL_METHODS else f"[{','.join(function.methods)}] "
+            url = f"{function.name}: {methods}{host.url}{host.path(function)}"
+            print(f"    {function.refusal or url}")
+        for function in host.functions if options.once or not options.app else ():
+            if "GET" in function.methods and "{" not in function.route and not function.refusal:
+                show_response(host, host.path(function))
+        if not options.once:
+            print("\nServing until Ctrl-C.")
+            while True:
+                time.sleep(1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

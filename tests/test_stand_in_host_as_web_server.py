@@ -1,0 +1,306 @@
+"""The stand-in host as a web server: it takes requests and responds as the Functions host does."""
+
+import logging
+import socket
+
+import pytest
+from azure.functions import HttpResponse
+
+import stand_in_host
+from conftest import exchange, get, needs_v2
+from recorded_requests import each_request, load_app, recorded_result, send
+from stand_in_host import HttpFunction, StandInHost
+
+
+@pytest.fixture(scope="module")
+def recorded_app_url():
+    with StandInHost(stand_in_host.functions_of(load_app())) as host:
+        yield host.url
+
+
+@needs_v2
+@each_request
+def test_the_response_is_the_one_recorded_on_the_functions_host(recorded, recorded_app_url):
+    assert send(recorded, recorded_app_url) == recorded_result(recorded)
+
+
+def returning(func_ret, route="f", **fields):
+    """Return a function of an app that returns ``func_ret``."""
+    return HttpFunction("f", lambda req: func_ret, route, **fields)
+
+
+HELLO = returning("hello", route="hello")
+
+
+def test_a_function_that_returns_something_else_than_a_response_or_text_is_reported(serve, caplog):
+    assert get(serve(returning(None)) + "/api/f").status == 500
+    assert "a function returned NoneType, not HttpResponse or str" in caplog.text
+
+
+def test_a_function_gets_the_request_and_the_context(serve):
+    received = []
+
+    def keep(req, context):
+        received.extend([req, context])
+        return "kept"
+
+    url = serve(HttpFunction("keep", keep, "items/{id:int}/{rest?}", directory="/app"))
+    url += "/api/items/7?Name=J%C3%BCrg%26"
+
+    get(url, "POST", b"text")
+
+    request, context = received
+    assert (request.method, request.url, request.get_body()) == ("POST", url, b"text")
+    assert (request.params, request.route_params) == ({"Name": "Jürg&"}, {"id": "7"})
+    assert (context.function_name, context.function_directory) == ("keep", "/app")
+
+
+@pytest.mark.parametrize(
+    "route, path, params",
+    [
+        ("a.b", "/api/aXb", None),
+        ("items/{id?}", "/api/items", {}),
+        ("items/{id:int?}", "/api/items/7", {"id": "7"}),
+        ("items/{id}-{part}", "/api/items/7-b", {"id": "7", "part": "b"}),
+        ("files/{**path}", "/api/files/a/b", {"path": "a/b"}),
+    ],
+)
+def test_a_route_is_a_template_as_in_function_json(route, path, params):
+    match = stand_in_host.route_pattern("/api/" + route).fullmatch(path)
+
+    found = match and {name: value for name, value in match.groupdict().items() if value}
+    assert found == params
+
+
+def test_an_empty_route_prefix_serves_functions_at_the_top():
+    with StandInHost([returning("f")], prefix="") as host:
+        assert get(host.url + "/f").status == 200
+
+
+def test_the_response_of_a_function_that_is_not_served_is_501_and_gives_the_reason(serve):
+    response = get(serve(returning("f", refusal="f is not served.")) + "/api/f")
+
+    assert (response.status, response.body) == (501, b"f is not served.")
+
+
+@pytest.mark.parametrize(
+    "mimetype, content_type",
+    [("text/html", "text/html; charset=utf-16"), ("application/json", "application/json")],
+)
+def test_only_a_content_type_of_text_has_a_charset(mimetype, content_type, serve):
+    response = HttpResponse("{}", mimetype=mimetype, charset="utf-16")
+
+    assert get(serve(returning(response)) + "/api/f").headers["Content-Type"] == content_type
+
+
+GET = b"GET /api/%s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def framing(response):
+    """Return the Transfer-Encoding and Content-Length headers of a response."""
+    return response.headers["Transfer-Encoding"], response.headers["Content-Length"]
+
+
+@pytest.mark.parametrize(
+    "method, version, response, expected",
+    [
+        ("GET", "1.1", HttpResponse("hello"), ("chunked", None)),
+        ("GET", "1.0", HttpResponse("hello"), (None, "5")),
+        ("GET", "1.1", HttpResponse("a", headers={"Content-Length": "1"}), (None, "1")),
+        ("GET", "1.1", HttpResponse(), (None, "0")),
+        ("GET", "1.1", HttpResponse(status_code=205), (None, "0")),
+        ("GET", "1.1", HttpResponse(status_code=204), (None, None)),
+        ("GET", "1.1", HttpResponse(status_code=304), (None, None)),
+        ("HEAD", "1.1", HttpResponse("hello"), (None, None)),
+        ("HEAD", "1.1", HttpResponse(headers={"Content-Length": "5"}), (None, "5")),
+    ],
+)
+def test_the_framing_of_a_response_depends_on_its_body_and_on_the_request(
+    method, version, response, expected, serve
+):
+    url = serve(returning(response))
+
+    (received,) = exchange(url, f"{method} /api/f HTTP/{version}\r\nHost: a\r\n\r\n".encode())
+
+    assert framing(received) == expected
+    assert received.headers["Date"]
+
+
+def test_a_transfer_encoding_that_the_function_set_is_not_sent(serve):
+    response = HttpResponse("whole", headers={"Transfer-Encoding": "gzip", "Content-Length": "5"})
+
+    received = get(serve(returning(response)) + "/api/f")
+
+    assert (framing(received), received.body) == ((None, "5"), b"whole")
+
+
+def test_of_two_values_for_one_header_only_the_last_is_sent(serve):
+    response = HttpResponse(headers={"X-A": "1"})
+    # In azure-functions 1.7, the headers are a mapping with one value per name.
+    add = getattr(response.headers, "add", response.headers.__setitem__)
+    add("x-a", "2")
+
+    assert get(serve(returning(response)) + "/api/f").headers.get_all("X-A") == ["2"]
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_a_head_request_for_a_status_without_body_keeps_the_connection(status, serve):
+    response = HttpResponse("a", status_code=status)
+    head = (GET % b"f").replace(b"GET", b"HEAD")
+
+    first, second = exchange(serve(returning(response), HELLO), head, GET % b"hello")
+
+    assert (first.status, second.body) == (status, b"hello")
+
+
+def test_a_head_request_for_a_short_content_length_closes_the_connection(serve):
+    response = HttpResponse("abc", headers={"Content-Length": "1"})
+    head = (GET % b"f").replace(b"GET", b"HEAD")
+
+    first, second = exchange(serve(returning(response), HELLO), head, GET % b"hello")
+
+    assert (first.status, second) == (500, None)
+
+
+def test_the_connection_is_closed_after_an_interim_response(serve):
+    response = HttpResponse(status_code=103)
+
+    first, second = exchange(serve(returning(response)), GET % b"f", GET % b"f")
+
+    assert (first.status, second) == (103, None)
+
+
+def test_responses_are_sent_without_the_delay_of_nagles_algorithm(serve, monkeypatch):
+    delays = []
+
+    def hello(req):
+        (connection,) = connections
+        delays.append(not connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        return "hello"
+
+    connections = []
+    handle = stand_in_host.RequestHandler.handle
+    monkeypatch.setattr(
+        stand_in_host.RequestHandler,
+        "handle",
+        lambda handler: connections.append(handler.connection) or handle(handler),
+    )
+
+    get(serve(hello) + "/api/hello")
+
+    assert delays == [False]
+
+
+@pytest.mark.parametrize(
+    "response, note",
+    [
+        (
+            HttpResponse("a", status_code=204),
+            "drops the body and closes the connection, because status 204 allows no body",
+        ),
+        (
+            HttpResponse("a", headers={"X-Price": "5 €"}),
+            "responds with 500, because X-Price is '5 €', not plain ASCII",
+        ),
+        (
+            HttpResponse("a", headers={"X-Price": "\x7f"}),
+            "responds with 500, because X-Price is '\\x7f', not plain ASCII",
+        ),
+        (
+            HttpResponse("a", headers={"X Name": "b"}),
+            "responds with 500, because 'X Name' is not a header name",
+        ),
+        (
+            HttpResponse("abc", headers={"Content-Length": "1"}),
+            "responds with 500 and closes the connection, because Content-Length is 1 and the "
+            "length of the body is 3",
+        ),
+        (
+            HttpResponse("a", headers={"Content-Length": "x"}),
+            "responds with 500, because Content-Length is x and the length of the body is 1",
+        ),
+        (
+            HttpResponse(headers={"Content-Length": "3"}),
+            "lets the client wait, because Content-Length is 3 and the length of the body is 0",
+        ),
+    ],
+)
+def test_a_problem_that_the_functions_host_does_not_report_is_printed(
+    response, note, serve, caplog
+):
+    exchange(serve(returning(response)), b"GET /api/f HTTP/1.0\r\n\r\n")
+
+    (record,) = caplog.records
+    assert record.getMessage() == f"f: the Functions host {note}."
+    assert (record.name, record.levelno) == ("stand_in_host", logging.WARNING)
+
+
+@pytest.mark.parametrize(
+    "method, path, headers, note",
+    [
+        (
+            "PUT",
+            "/api/f",
+            "",
+            "PUT /api/f: the Functions host responds with 404, because this path accepts only GET, "
+            "POST.",
+        ),
+        (
+            "GET",
+            "/api/f?a=1&b=&c=2",
+            "",
+            "f: the Functions host drops query parameter 'b', because it has no value.",
+        ),
+        (
+            "POST",
+            "/api/f",
+            "Transfer-Encoding: chunked\r\n",
+            "f: the Functions host drops the request body, because it is chunked.",
+        ),
+    ],
+    ids=["method", "query parameter", "chunked"],
+)
+def test_a_part_of_the_request_that_the_functions_host_drops_is_printed(
+    method, path, headers, note, serve, caplog
+):
+    url = serve(returning("f", methods=("POST",)), returning("f", methods=("GET",)))
+
+    exchange(url, f"{method} {path} HTTP/1.1\r\n{headers}\r\n0\r\n\r\n".encode())
+
+    assert caplog.messages == [note]
+
+
+@pytest.mark.parametrize("path", ["/api/f?a=1&a=2", "/api/other"])
+def test_nothing_is_printed_if_parameters_are_joined_or_if_no_function_has_the_path(
+    path, serve, caplog
+):
+    get(serve(returning("f")) + path)
+
+    assert caplog.messages == []
+
+
+CHUNKED = b"POST /api/hello HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "chunks", [b"0\r\n\r\n", b"3;ext=1\r\nhel\r\n0A\r\nlo, World!\r\n0\r\nTrailer: 1\r\n\r\n"]
+)
+def test_a_chunked_request_is_read_to_the_end(chunks, serve):
+    first, second = exchange(serve(HELLO), CHUNKED + chunks, GET % b"hello")
+
+    assert (first.body, second.body) == (b"hello", b"hello")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        CHUNKED + b"hello\r\n",
+        CHUNKED + b"-5\r\nhello\r\n",
+        CHUNKED.replace(b"chunked", b"gzip") + b"hello",
+        CHUNKED.replace(b"Transfer-Encoding: chunked", b"Content-Length: -1"),
+    ],
+)
+def test_the_response_to_a_body_of_unknown_length_is_400(request_bytes, serve):
+    first, second = exchange(serve(HELLO), request_bytes, GET % b"hello")
+
+    assert (first.status, second) == (400, None)
