@@ -1,31 +1,31 @@
-"""The timer's page: its commands, output, code and tables are what they claim to be."""
+"""The timer's readme.md: its commands, output, code and tables are correct."""
 
 import ast
 import inspect
 import json
-import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
-import zipfile
 
 import azure.functions
 import pytest
 from azure.functions import AppExtensionBase, HttpResponse
 
 import python_worker_extension_timer
-from commands import copy_project, run, run_host, run_python
+from commands import copy_project, host_environment, run, run_host, run_python
 from conftest import (
-    APP_SETTING, ROOT, WORKER_RUNTIME, FakeContext, FakeLogger, call, get, invoke, needs_v2
+    APP_SETTING, ROOT, WORKER_RUNTIME, FakeContext, FakeLogger, call, exchange, invoke, needs_v2
 )
 from python_worker_extension_timer import TimerExtension
 
 README = (ROOT / "readme.md").read_text(encoding="utf-8")
 
-RUN = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python tests/local_host.py"
+RUN = (
+    "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python tests/stand_in_host.py"
+)
 TEST = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/python -m pytest"
 
 
@@ -41,13 +41,13 @@ def blocks(language, text=README):
 
 
 def files(text):
-    """The files that a section gives: a path in backticks, a colon, and the block below it."""
+    """The files shown in a section: a path in backticks, a colon, and a code block."""
     found = re.findall(r"`([\w./]+)`:\n\n *```\w+\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
     return {path: textwrap.dedent(code) for path, code in found}
 
 
 def follow(commands, cwd):
-    """Run commands of the page as they stand, with this Python for ``python3``."""
+    """Run the readme's commands unchanged, using the current Python as ``python3``."""
     if sys.platform == "win32":
         pytest.skip("these commands are for sh")
     path = os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))
@@ -63,67 +63,74 @@ def table(title):
     return [dict(zip(rows[0], row)) for row in rows[2:]]
 
 
-def test_both_commands_stand_in_the_first_screen_each_on_a_line_of_its_own():
-    first_screen = README.splitlines()[:25]
+def test_the_run_and_test_commands_are_blocks_within_the_first_30_lines():
+    first_screen = "\n".join(README.splitlines()[:30])
 
-    assert RUN in first_screen
-    assert TEST in first_screen
+    assert blocks("sh", first_screen + "\n```") == [RUN + "\n", TEST + "\n"]
 
 
-def test_the_page_fits_a_narrow_window_but_for_the_run_command():
+def test_code_lines_and_the_readme_are_not_too_long():
     lines = [line for code in blocks(r"\w+") for line in code.splitlines()]
 
     assert [line for line in lines if len(line) > 88] == [RUN]
-    assert len(README.splitlines()) < 340
+    assert len(README.splitlines()) < 420
 
 
-def test_every_link_within_the_page_has_its_heading():
+def test_every_anchor_has_a_heading():
     headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
     assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= anchors
 
 
-def test_every_other_link_is_absolute_so_that_an_index_page_keeps_it():
+def test_other_links_are_absolute_so_that_they_work_on_a_package_index():
     targets = re.findall(r"\]\(([^)]*)\)", README)
 
     assert [target for target in targets if not target.startswith(("https://", "#"))] == []
     assert "![" not in README and "<img" not in README
 
 
-def test_every_file_that_is_named_is_there():
-    named = re.findall(r"tests[/\\][\w./\\*-]+", README)
+def test_every_file_mentioned_exists():
+    mentioned = re.findall(r"tests[/\\][\w./\\*-]+", README)
 
-    assert [p for p in named if not list(ROOT.glob(p.replace("\\", "/").rstrip("./")))] == []
+    paths = [path.replace("\\", "/").rstrip("./") for path in mentioned]
+    assert [path for path in paths if not list(ROOT.glob(path))] == []
 
 
-def test_every_block_of_python_and_of_json_can_be_read():
+def test_python_and_json_blocks_parse():
     for code in blocks("python"):
         compile(code, "readme.md", "exec")
     for code in blocks("json"):
         json.loads(code)
 
 
+def test_shell_blocks_contain_no_comment_and_no_glob_that_zsh_would_expand():
+    for code in blocks("sh"):
+        unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", code)
+        assert not re.search(r"[*?\[#]", unquoted)
+
+
 def shape(output):
-    """The output without what differs from run to run."""
+    """The output with run-dependent values replaced by placeholders."""
     output = re.sub(r"\d+\.\d+(e-\d+)? sec", "<elapsed> sec", output)
-    output = re.sub(r"Content-Length: \d+", "Content-Length: <n>", output)
     return re.sub(r"localhost:\d+", "localhost:<port>", output).strip()
 
 
 @needs_v2
 @pytest.mark.parametrize("setting", ["1", "0"])
-def test_the_run_command_prints_the_output_that_is_shown_with_hooks_or_without(setting):
-    (shown,) = blocks("text")
+def test_the_run_command_prints_the_output_shown_whether_or_not_the_worker_calls_the_hooks(setting):
+    shown, _ = blocks("text")
     pattern = ".*".join(re.escape(part) for part in shape(shown).split("…"))
 
     assert re.fullmatch(pattern, shape(run_host(**{APP_SETTING: setting}).stdout), re.DOTALL)
-    assert shown.count("…") == 5
+    assert shown.count("…") == 6
 
 
-def test_the_tutorials_timer_gets_wrong_what_the_page_says(serve, hooks_on, extensions, caplog):
+def test_the_tutorials_timer_has_the_bugs_listed_in_the_readme(
+    serve, worker_with_hooks, empty_registry, caplog, python
+):
     class TutorialsTimer(AppExtensionBase):
-        """What the tutorial's hooks do, in short."""
+        """The tutorial's hooks, abridged."""
 
         start_timestamps = {}
 
@@ -136,28 +143,42 @@ def test_the_tutorials_timer_gets_wrong_what_the_page_says(serve, hooks_on, exte
             cls.start_timestamps.pop(context.invocation_id)
             func_ret._HttpResponse__body += b" (TimeElapsed: 1.0 sec)"
 
-    def answers(req):
+    def responds(req):
         return HttpResponse(**json.loads(req.params["with"]))
 
-    url = serve(answers) + "/api/answers?with="
+    url = serve(responds)
 
-    assert "TimeElapsed" not in get(url + '{"charset":"utf-16"}').body.decode("utf-16", "replace")
-    assert get(url + '{"status_code":204}').status == 500
-    assert get(url + "raises").status == 500
-    assert len(TutorialsTimer.start_timestamps) == 1
+    def request(with_):
+        line = f"GET /api/responds?with={with_} HTTP/1.1"
+        return exchange(url, *[f"{line}\r\nHost: localhost\r\n\r\n".encode()] * 2)
+
+    utf_16, _ = request('{"charset":"utf-16"}')
+    assert "TimeElapsed" not in utf_16.body.decode("utf-16", "replace")
+    for status in (204, 205, 304):
+        first, next_on_the_connection = request(f'{{"status_code":{status}}}')
+        assert (first.status, next_on_the_connection) == (status, None)
+    first, _ = request('{"body":"a","headers":{"Content-Length":"1"}}')
+    assert first.status == 500
+    request("raises")
+    assert len(TutorialsTimer.start_timestamps) == 2
+    python(3, 13)
+    first, _ = request("{}")
+    assert first.body == b""
 
 
-YET, ADD = section("No app yet?"), section("Add it to your app")
-MAKE, (INSTALL, SERVE, BUILD) = blocks("sh", YET)[0], blocks("sh", ADD)
+YET, ADD = section("No app yet?"), section("Add the extension to your app")
+PUBLISH = section("Publish to Azure")
+(MAKE,), (INSTALL, SERVE), (BUILD,) = blocks("sh", YET), blocks("sh", ADD), blocks("sh", PUBLISH)
 LINES_FOR_V2, LINES_FOR_V1, FOR_PRODUCTION = blocks("python", ADD)
+(WHEEL_LINE,) = blocks("text", PUBLISH)
 NAME = TimerExtension.__module__
 
 
 @pytest.fixture(scope="module")
-def folder(index_is_reached, tmp_path_factory):
-    """A folder with a clone, and beside it an app that has the extension, by the page's steps.
+def folder(package_index, tmp_path_factory):
+    """A folder with a clone and, next to it, an app with the extension, made by the readme's steps.
 
-    Both have the environment that the page's run command makes.
+    Both share the environment created by the run command.
     """
     folder = tmp_path_factory.mktemp("folder")
     clone = copy_project(folder / "python-worker-extension-timer")
@@ -165,8 +186,6 @@ def folder(index_is_reached, tmp_path_factory):
     new_environment = "python3 -m venv .venv"
     assert new_environment in MAKE
     follow(MAKE.replace(new_environment, f"ln -s ../{clone.name}/.venv .venv"), folder)
-    settings = folder / "my-app" / "local.settings.json"
-    settings.write_text(files(YET)[settings.name], encoding="utf-8")
     follow(INSTALL, folder / "my-app")
     return folder
 
@@ -178,89 +197,66 @@ def test_the_run_command_works_in_a_fresh_clone(folder):
     assert "(TimeElapsed: " in printed
 
 
-@pytest.fixture
-def clone(folder):
-    """The clone, which is afterwards as it was."""
-    clone = folder / "python-worker-extension-timer"
-    files_of_it = clone / "setup.py", clone / NAME / "__init__.py"
-    sources = [file.read_text(encoding="utf-8") for file in files_of_it]
-    yield clone
-    for file, source in zip(files_of_it, sources):
-        file.write_text(source, encoding="utf-8")
-
-
 @pytest.fixture(params=["v1", pytest.param("v2", marks=needs_v2)])
 def source(request, folder):
-    """The file with the function that is shown for a model, and with the lines added to it."""
-    shown, app = files(YET), folder / "my-app"
+    """The readme's sample function for one programming model, with the readme's lines added."""
+    app = folder / "my-app"
     if request.param == "v2":
         file = app / "function_app.py"
-        (made,) = re.findall(r"^app = func.FunctionApp\(.*\n", shown[file.name], re.MULTILINE)
-        file.write_text(shown[file.name].replace(made, made + LINES_FOR_V2))
+        shown = files(YET)[file.name]
+        (made,) = re.findall(r"^app = func.FunctionApp\(.*\n", shown, re.MULTILINE)
+        file.write_text(shown.replace(made, made + LINES_FOR_V2))
     else:
         file = app / "HttpTrigger" / "__init__.py"
         file.parent.mkdir(exist_ok=True)
-        imports, main = shown["HttpTrigger/__init__.py"].split("\n\n", 1)
-        assert main in LINES_FOR_V1
-        file.write_text(f"{imports}\n{LINES_FOR_V1}")
-        file.with_name("function.json").write_text(shown["HttpTrigger/function.json"])
+        (first_line,) = re.findall(r"`(import azure.functions as func)`", " ".join(YET.split()))
+        file.write_text(f"{first_line}\n{LINES_FOR_V1}")
+        file.with_name("function.json").write_text(files(YET)["HttpTrigger/function.json"])
     yield file
     file.unlink()
 
 
-def serve_by_the_page(folder):
-    """What the command for where Core Tools are not installed prints, with each function called."""
+def run_stand_in_host(folder):
+    """The output of the readme's command for the stand-in host, which calls each function once."""
     return follow(SERVE.strip() + " --once --port 0", folder / "my-app")
 
 
-def test_the_steps_of_the_first_look_end_in_an_elapsed_time(source, folder):
-    printed = serve_by_the_page(folder)
+def test_the_first_steps_append_the_elapsed_time(source, folder):
+    printed = run_stand_in_host(folder)
 
     assert "/api/HttpTrigger\n" in printed
     assert printed.count("Hello! (TimeElapsed: ") == 1
     assert "Warning" not in printed
 
 
-def test_the_step_to_production_leaves_the_body_and_brings_log_and_header(source, folder):
+def test_the_production_step_logs_one_line_adds_the_header_and_keeps_the_body(source, folder):
     in_v2 = source.name == "function_app.py"
     production = FOR_PRODUCTION if in_v2 else FOR_PRODUCTION.replace("app=app, ", "")
     first_look = r"^TimerExtension.configure\(.*append_to_http_response.*\n"
     lines = source.read_text(encoding="utf-8")
     source.write_text(re.sub(first_look, production, lines, flags=re.MULTILINE), encoding="utf-8")
 
-    printed = serve_by_the_page(folder)
+    printed = run_stand_in_host(folder)
 
-    assert "INFO timer: Time taken to execute HttpTrigger is " in printed
+    assert f"INFO {NAME}: Time taken to execute HttpTrigger is " in printed
+    assert "Recording start" not in printed
     assert "Server-Timing: HttpTrigger;dur=" in printed
     assert "\nHello!\n" in printed
 
 
-def change(clone, new):
-    """Change what the extension of the clone logs."""
-    module = clone / NAME / "__init__.py"
-    lines = module.read_text(encoding="utf-8")
-    assert "Recording start" in lines
-    module.write_text(lines.replace("Recording start", new), encoding="utf-8")
+def test_changes_in_the_clone_take_effect_at_the_next_start(source, folder):
+    module = folder / "python-worker-extension-timer" / NAME / "__init__.py"
+    code = module.read_text(encoding="utf-8")
+    assert "Recording start" in code
+    module.write_text(code.replace("Recording start", "Noting the start"), encoding="utf-8")
+
+    printed = run_stand_in_host(folder)
+
+    module.write_text(code, encoding="utf-8")
+    assert "Noting the start time of HttpTrigger" in printed
 
 
-def test_a_change_in_the_clone_shows_at_the_apps_next_start(source, folder, clone):
-    change(clone, "Noting the start")
-
-    assert "Noting the start time of HttpTrigger" in serve_by_the_page(folder)
-
-
-def test_the_filter_drops_the_line_at_each_start(caplog):
-    caplog.set_level(logging.INFO)
-    (add_filter,) = re.findall(r"`(logging.getLogger.*?addFilter\(.*?\))`", ADD)
-    eval(add_filter.replace("timer", "filtered"), {"logging": logging})
-    TimerExtension.configure(logger=logging.getLogger("filtered"))
-
-    invoke()
-
-    assert [line.split()[0] for line in caplog.messages] == ["Time"]
-
-
-def test_what_is_installed_from_the_clone_is_a_path_that_editors_follow(folder):
+def test_the_editable_install_is_a_path_entry(folder):
     (site_packages,) = (folder / "my-app" / ".venv" / "lib").glob("*/site-packages")
     lines = [line for file in site_packages.glob("*.pth") for line in file.read_text().split()]
 
@@ -268,67 +264,35 @@ def test_what_is_installed_from_the_clone_is_a_path_that_editors_follow(folder):
     assert list(site_packages.glob("__editable__*finder*")) == []
 
 
-OWN_LINES = """\
-azure-functions
-python-worker-extension-timer==1.0.0
-git+https://example.com/me/python-worker-extension-timer
-python_worker_extension_timer @ file:///somewhere/else
-requests"""  # with no newline at its end
-
-
-@pytest.fixture
-def existing_app(folder):
-    """An app that was there before, with what the steps before the last have installed."""
-    app = folder / "existing"
-    app.mkdir()
-    (app / ".venv").symlink_to(folder / "my-app" / ".venv")
-    (app / "requirements.txt").write_text(OWN_LINES)
-    yield app
-    shutil.rmtree(str(app))
-
-
-def test_publishing_names_the_wheel_beside_the_apps_own_lines_and_azure_installs_it(
-    existing_app, tmp_path
+def test_the_build_command_makes_the_wheel_shown_and_pip_installs_the_app_with_it(
+    folder, tmp_path, setup_arguments
 ):
-    follow(BUILD, existing_app)
+    app = folder / "my-app"
+    requirements = app / "requirements.txt"
+    before = {path.name: path.read_bytes() for path in app.iterdir() if path.is_file()}
 
-    (wheel,) = existing_app.glob("*.whl")
-    lines = (existing_app / "requirements.txt").read_text().split()
-    assert lines == ["azure-functions", "requests", f"./{wheel.name}"]
-    others = {".venv", "requirements.txt"}
-    assert {path.name for path in existing_app.iterdir()} == {wheel.name, *others}
-    install = f"-m pip install --no-deps {lines[-1]} --target"
-    run_python(*install.split(), tmp_path / "there", cwd=existing_app)
+    follow(BUILD, app)
+
+    (wheel,) = app.glob("*.whl")
+    assert WHEEL_LINE == f"./{wheel.name}\n"
+    assert wheel.name == f"{NAME}-{setup_arguments['version']}-py3-none-any.whl"
+    files_after = [path for path in app.iterdir() if path.is_file() and path != wheel]
+    assert {path.name: path.read_bytes() for path in files_after} == before
+    requirements.write_text(requirements.read_text() + WHEEL_LINE)
+    install = f"-m pip install -r {requirements.name} --target"
+    run_python(*install.split(), tmp_path / "there", cwd=app)
+    requirements.write_bytes(before[requirements.name])
+    wheel.unlink()
     assert (tmp_path / "there" / NAME / "__init__.py").is_file()
+    assert (tmp_path / "there" / "azure" / "functions" / "__init__.py").is_file()
 
 
-def test_publishing_again_brings_a_change_of_the_source_in_the_place_of_every_old_wheel(
-    existing_app, clone, declared
-):
-    for version in ("0.9", declared["version"]):
-        (existing_app / f"{NAME}-{version}-py3-none-any.whl").write_text("published before")
-    change(clone, "Noting the start")
-
-    follow(BUILD, existing_app)
-
-    (wheel,) = existing_app.glob("*.whl")
-    assert f"./{wheel.name}\n" in (existing_app / "requirements.txt").read_text()
-    with zipfile.ZipFile(str(wheel)) as archive:
-        assert "Noting the start" in archive.read(f"{NAME}/__init__.py").decode()
-
-
-def test_publishing_stops_where_the_build_fails_and_leaves_the_old_wheel_and_its_line(
-    existing_app, clone
-):
-    old_wheel = existing_app / f"{NAME}-0.9-py3-none-any.whl"
-    old_wheel.write_text("published before")
-    (clone / "setup.py").unlink()
-
-    with pytest.raises(AssertionError, match="setup.py"):
-        run(BUILD, existing_app)  # as pasted into a shell, which goes on after an error
-
-    assert (existing_app / "requirements.txt").read_text() == OWN_LINES
-    assert list(existing_app.glob("*.whl")) == [old_wheel]
+def test_the_sample_apps_do_not_list_the_package_by_name():
+    for requirements in ROOT.glob("tests/apps/*/requirements.txt"):
+        text = requirements.read_text(encoding="utf-8")
+        assert NAME.replace("_", "-") not in text
+        (title,) = re.findall(r'"(.*)"', text)
+        assert section(title)
 
 
 def git(*arguments, cwd):
@@ -337,9 +301,9 @@ def git(*arguments, cwd):
 
 
 def declare(setup_py, **arguments):
-    """Change what setup.py declares, as a person would: one argument of ``setup()`` after another.
+    """Edit the arguments of ``setup()`` in setup.py.
 
-    The new value is Python source; None takes the argument out.
+    Values are Python source; None removes the argument.
     """
     source = setup_py.read_text(encoding="utf-8")
     for name, value in arguments.items():
@@ -363,7 +327,7 @@ class MyExtension(AppExtensionBase):
     def configure(cls, *args, limit=0, app=None, **kwargs):
         _check_app(app)
         cls.limit = limit
-        _hand_over(cls, app, cls.watched, args, kwargs)
+        _set_up_hooks(cls, app, cls.watched, args, kwargs)
 
     @classmethod
     def pre_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
@@ -378,10 +342,10 @@ class MyExtension(AppExtensionBase):
 
 
 def rewrite(module):
-    """What an author makes of the first half, and what they keep of it."""
+    """Replace the first half as an author would, keeping what the second half needs."""
     half, divider, second_half = module.read_text(encoding="utf-8").partition("# " + "-" * 98)
 
-    (imports_to_all,) = re.findall(r"^import codecs\n.*?^__all__ = .*?\n\n", half, re.S | re.M)
+    (imports_to_all,) = re.findall(r"^from __future__.*?^__all__ = .*?\n\n", half, re.S | re.M)
     (block,) = re.findall(r"^        # For the second half.*?\n\n", half, re.S | re.M)
     own = AN_AUTHORS_HALF.format(block_of_init=block)
     module.write_text(f'"""Counts."""\n\n{imports_to_all}\n{own}{divider}{second_half}', "utf-8")
@@ -396,7 +360,7 @@ def unused_imports(file):
 
 @pytest.fixture
 def repository(tmp_path):
-    """The project in a repository of its own."""
+    """A new Git repository with a copy of the project."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     repository = copy_project(tmp_path / "repository")
@@ -406,8 +370,10 @@ def repository(tmp_path):
     return repository
 
 
-def test_an_app_can_name_a_repository_instead_of_the_wheel(index_is_reached, repository, tmp_path):
-    (line,) = re.findall(r"`(git\+https://\S+)`", ADD)
+def test_requirements_can_list_a_repository_instead_of_the_wheel(
+    package_index, repository, tmp_path
+):
+    (line,) = re.findall(r"`(git\+https://\S+)`", PUBLISH)
     line = line.replace("https://<HOST>/<YOU>/python-worker-extension-timer", repository.as_uri())
     (tmp_path / "requirements.txt").write_text(line, encoding="utf-8")
 
@@ -416,15 +382,13 @@ def test_an_app_can_name_a_repository_instead_of_the_wheel(index_is_reached, rep
     assert (tmp_path / "there" / NAME / "__init__.py").is_file()
 
 
-ITS_NAMES = [NAME.replace("_", "-"), NAME, TimerExtension.__name__]
+NAMES = [NAME.replace("_", "-"), NAME, TimerExtension.__name__]
 
 
-@pytest.mark.skipif(NAME == "my_extension", reason="the example's names are taken here")
-def test_the_steps_to_an_extension_of_ones_own_end_in_a_wheel_and_green_tests(
-    index_is_reached, repository
-):
-    rename, remove, build, _ = blocks("sh", section("Make your own extension"))
-    licence = (repository / "LICENSE").read_text(encoding="utf-8")
+@pytest.mark.skipif(NAME == "my_extension", reason="this package has the names of the example")
+def test_making_your_own_extension_ends_with_a_wheel_and_passing_tests(package_index, repository):
+    rename, remove, build = blocks("sh", section("Make your own extension"))
+    license_text = (repository / "LICENSE").read_text(encoding="utf-8")
     for left_behind in ("build", "dist", f"{NAME}.egg-info"):
         (repository / left_behind).mkdir()
         (repository / left_behind / "of_the_timer.whl").touch()
@@ -440,8 +404,8 @@ def test_the_steps_to_an_extension_of_ones_own_end_in_a_wheel_and_green_tests(
         install_requires='["azure-functions", "six >= 1.16"]',
         extras_require='{"dev": ["pytest", "setuptools", "wheel", "twine", "iniconfig"]}',
     )
-    # The tests of the local host know no extension.
-    quick = "-m pytest -q -m 'not installs' --ignore-glob='*test_local_host*'"
+    # The stand-in host's tests don't depend on the extension.
+    quick = "-m pytest -q -m 'not installs' --ignore-glob='*test_stand_in_host*'"
     printed = follow(build.replace("-m pytest", quick), repository)
     declare(repository / "setup.py", keywords='["one", "two-words"]')
     metadata = "-m pytest -q -k metadata tests/test_package.py".split()
@@ -450,20 +414,20 @@ def test_the_steps_to_an_extension_of_ones_own_end_in_a_wheel_and_green_tests(
     (wheel,) = (repository / "dist").glob("*.whl")
     assert wheel.name == "my_extension-2.3.4-py3-none-any.whl"
     (sdist,) = (repository / "dist").glob("*.tar.gz")
-    if sys.version_info >= (3, 8):  # no setuptools for Python 3.7 names it as the index wants
+    if sys.version_info >= (3, 8):  # setuptools for Python 3.7 doesn't normalize the name
         assert sdist.name == "my_extension-2.3.4.tar.gz"
     assert re.search(r"^\d+ passed", printed, re.MULTILINE) and " failed" not in printed
     assert printed.count("PASSED") == 2
     assert "DeprecationWarning" not in printed
     assert unused_imports(repository / "tests" / "conftest.py") == set()
-    assert (repository / "LICENSE").read_text(encoding="utf-8") == licence
+    assert (repository / "LICENSE").read_text(encoding="utf-8") == license_text
     for path in git("ls-files", cwd=repository).split():
         text = (repository / path).read_text(encoding="utf-8")
         assert "timer" not in path
-        assert path == "LICENSE" or not re.search("|".join([*ITS_NAMES, r"\btimed\b"]), text), path
+        assert path == "LICENSE" or not re.search("|".join([*NAMES, r"\btimed\b"]), text), path
 
 
-def test_an_extension_whose_configure_needs_an_argument_fails_its_tests_once(repository):
+def test_a_required_argument_of_configure_is_reported_as_a_single_error(repository):
     module = repository / NAME / "__init__.py"
     source = module.read_text(encoding="utf-8")
     module.write_text(source.replace("header: bool = False,", "header: bool,"), encoding="utf-8")
@@ -473,13 +437,13 @@ def test_an_extension_whose_configure_needs_an_argument_fails_its_tests_once(rep
 
     assert result.returncode != 0
     assert (result.stdout + result.stderr).strip() == (
-        "ERROR: TimerExtension.configure() needs server_timing_header: give it a default, since an "
-        "app may never call configure()"
+        "ERROR: TimerExtension.configure() requires server_timing_header. Give the option a "
+        "default: an app may never call configure()."
     )
 
 
 @pytest.mark.skipif(not (ROOT / ".ci").is_dir(), reason="an unpacked sdist has no .ci")
-def test_ci_run_takes_the_test_command_from_the_page_and_fails_without_one(repository):
+def test_ci_run_takes_the_test_command_from_the_readme_and_fails_without_one(repository):
     (repository / "readme.md").write_text("# no command here\n")
     git("commit", "--quiet", "--all", "--message=no command", cwd=repository)
 
@@ -490,9 +454,9 @@ def test_ci_run_takes_the_test_command_from_the_page_and_fails_without_one(repos
     assert b"no test command" in result.stdout
 
 
-def test_the_app_setting_is_on_for_the_values_that_are_shown():
+def test_the_readme_lists_all_values_that_turn_the_app_setting_on():
     text = " ".join(section("What is timed").split())
-    on = re.search(rf"`{APP_SETTING}` is on for (.*?), on Python 3.9 also where it is", text)
+    on = re.search(r"It is on if its value is (.*?); on Python 3.9, also if it isn't set", text)
 
     assert set(re.findall("`(.*?)`", on.group(1))) == python_worker_extension_timer._ON
 
@@ -508,14 +472,14 @@ async def api_in_asgi(scope, receive, send):
 
 
 def shown_code(start):
-    """The one piece of code in the table that begins so."""
+    """The code in the table that starts with ``start``."""
     (code,) = re.findall(rf"`({re.escape(start)}.*?)`", section("What is timed"))
     return code
 
 
 @needs_v2
 @pytest.mark.parametrize("kind, api", [("Asgi", api_in_asgi), ("Wsgi", api_in_wsgi)])
-def test_the_web_framework_apps_of_the_v2_model_that_are_shown_are_one_function(kind, api, python):
+def test_a_v2_web_framework_app_is_wrapped_as_one_function(kind, api, python):
     python(3, 13)
     names = {"func": azure.functions, "api": api}
     exec(shown_code(f"app = func.{kind}FunctionApp"), names)
@@ -524,7 +488,7 @@ def test_the_web_framework_apps_of_the_v2_model_that_are_shown_are_one_function(
 
     (function,) = names["app"].get_functions()
     assert function.get_user_function().__code__.co_name == "wrapper"
-    names["app"].startup_task_done = False  # or the SDK tells it of its end on a closed loop
+    names["app"].startup_task_done = False  # No shutdown event on a closed loop.
 
 
 @pytest.mark.parametrize(
@@ -535,7 +499,7 @@ def test_the_web_framework_apps_of_the_v2_model_that_are_shown_are_one_function(
     ],
     ids=["Flask", "FastAPI"],
 )
-def test_the_main_that_is_shown_for_a_web_framework_in_the_v1_model_is_timed(shown, api, python):
+def test_a_v1_web_framework_main_is_timed(shown, api, python):
     python(3, 13)
     logger = FakeLogger()
     TimerExtension.configure(logger=logger)
@@ -552,19 +516,64 @@ def test_the_main_that_is_shown_for_a_web_framework_in_the_v1_model_is_timed(sho
     assert logger.messages[0] == "Recording start time of HttpTrigger"
 
 
-def test_the_smallest_app_leaves_the_app_setting_out_and_azure_is_told_it_as_it_is_called():
-    values = json.loads(files(YET)["local.settings.json"])["Values"]
+def test_the_minimal_app_does_not_have_the_app_setting(folder):
+    settings = (folder / "my-app" / "local.settings.json").read_text(encoding="utf-8")
 
-    assert values == {WORKER_RUNTIME: "python"}
+    assert json.loads(settings)["Values"] == {WORKER_RUNTIME: "python"}
+
+
+def test_the_az_command_uses_the_name_of_the_app_setting():
     assert f"--settings {APP_SETTING}=1" in README
 
 
-def test_the_host_settings_let_the_lines_through():
+def test_the_host_json_shown_excludes_the_log_lines_from_sampling_and_sets_no_log_level():
     (shown,) = blocks("json", section("See the times in Application Insights"))
     logging_settings = json.loads(shown)["logging"]
 
-    assert logging_settings["logLevel"]["Function"] == "Information"
-    assert "Trace" in logging_settings["applicationInsights"]["samplingSettings"]["excludedTypes"]
+    excluded = logging_settings["applicationInsights"]["samplingSettings"]["excludedTypes"]
+    assert "Trace" in excluded.split(";")
+    assert "logLevel" not in logging_settings
+
+
+ROOT_AT_WARNING = "logging.basicConfig(stream=sys.stdout)"
+DICT_CONFIG = """
+handler = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
+root = {"level": "INFO", "handlers": ["handler"]}
+config = {"version": 1, "handlers": {"handler": handler}, "root": root}
+logging.config.dictConfig(config)
+"""
+
+
+@pytest.mark.parametrize(
+    "set_up, fix_in_readme, fix",
+    [
+        (
+            ROOT_AT_WARNING,
+            f"Set the level of the logger `{NAME}` to `INFO`",
+            ROOT_AT_WARNING + f"; logging.getLogger('{NAME}').setLevel('INFO')",
+        ),
+        (
+            DICT_CONFIG,
+            "in the `dictConfig`, set `disable_existing_loggers` to `False`",
+            DICT_CONFIG.replace('"version": 1', '"version": 1, "disable_existing_loggers": False'),
+        ),
+    ],
+    ids=["root logger", "dictConfig"],
+)
+def test_an_app_that_sets_up_logging_needs_the_fix_in_the_readme(
+    set_up, fix_in_readme, fix, tmp_path
+):
+    def run_app(set_up):
+        module = f"import logging.config, sys\nfrom {NAME} import TimerExtension\n{set_up}\n"
+        (tmp_path / "app.py").write_text(module + "TimerExtension.timed(lambda req: None)(req=1)")
+        command = [sys.executable, "app.py"]
+        return subprocess.check_output(
+            command, cwd=str(tmp_path), env=host_environment(), encoding="utf-8"
+        )
+
+    assert fix_in_readme in section("Nothing shows up?")
+    assert "Time taken" not in run_app(set_up)
+    assert "Time taken" in run_app(fix)
 
 
 def test_the_options_table_has_every_option_with_its_default():
@@ -579,56 +588,66 @@ def test_the_options_table_has_every_option_with_its_default():
     assert shown == {name: repr(default) for name, default in options.items()}
 
 
-def test_the_headers_and_statuses_that_leave_a_body_alone_are_those_of_the_code():
+def test_the_readme_lists_the_headers_and_statuses_used_in_the_code():
     text = " ".join(section("Options").split())
-    headers = text[text.index("with a header `") : text.index(" or a strong `ETag`")]
+    headers = text[text.index("has a header `") : text.index(" or a strong `ETag`")]
 
     assert {name.lower() for name in re.findall(r"`([\w-]+)`", headers)} == (
         python_worker_extension_timer._BODY_DESCRIBING_HEADERS
     )
-    assert "of status 1xx, 204, 205, 206 or 304" in text
+    assert "status is 1xx, 204, 205, 206 or 304" in text
     statuses = {*range(100, 200), 204, 205, 206, 304}
     assert python_worker_extension_timer._FIXED_BODY_STATUSES == statuses
 
 
 def parse_clause(query):
-    """The query's parse clause as a regular expression: text between quotes, columns between it."""
+    """The query's parse clause as a regular expression.
+
+    Quoted text matches itself, each column becomes a group, and an asterisk matches any text.
+    """
     (clause,) = re.findall(r"^\| parse message with (.*)$", query, re.MULTILINE)
-    parts = re.findall(r'"([^"]*)"|(\w+)', clause)
-    return "".join(re.escape(text) if text else f"(?P<{column}>.*?)" for text, column in parts)
+    parts = re.findall(r'"([^"]*)"|(\w+)|\*', clause)
+    return "".join(
+        re.escape(text) if text else f"(?P<{column}>.*?)" if column else ".*"
+        for text, column in parts
+    )
 
 
-QUERY, TAILS = blocks("kusto")
+QUERY, *ENDINGS = blocks("kusto")
 
 
 @pytest.mark.parametrize("seconds", [1.5, 0.0, 9.8e-05, 123456.789])
-def test_the_query_parses_the_very_lines_that_are_logged(seconds, clock):
+@pytest.mark.parametrize("before, after", [("", ""), ('{"message": "', '", "level": "INFO"}')])
+def test_the_query_parses_the_logged_lines(seconds, before, after, clock):
     clock.now = 0.0
     first, second = invoke(clock=clock, seconds=seconds)
 
-    parsed = re.fullmatch(parse_clause(QUERY), second)
+    parsed = re.fullmatch(parse_clause(QUERY), before + second + after)
 
     assert parsed["function"] == "HttpTrigger"
     assert float(parsed["elapsed"]) == seconds
-    assert re.fullmatch(parse_clause(QUERY), first) is None
+    assert re.fullmatch(parse_clause(QUERY), before + first + after) is None
 
 
-def test_the_query_joins_both_tables_by_what_both_have_of_an_invocation():
-    assert QUERY.count("id = tostring(customDimensions.InvocationId)") == 2
-    assert "kind=inner" in QUERY  # without a kind Kusto drops lines of the same id
+def test_the_query_joins_each_line_with_the_request_of_its_span():
+    assert "| join kind=leftouter (" in QUERY
+    assert ") on $left.operation_ParentId == $right.id" in QUERY
+    assert "project id, " in QUERY
 
 
-def test_each_tail_uses_only_columns_that_the_query_has():
+def test_each_ending_uses_only_columns_of_the_query():
     columns = {"timestamp", "itemCount", "operation_Id", "cloud_RoleInstance"}  # of traces
     columns |= set(re.findall(r"(\w+) = ", QUERY)) | {"function", "success", "url"}
-    keywords = {"summarize", "by", "render", "timechart", "top", "desc", "project", "Path", "5m"}
-    names = set(re.findall(r"\b(?!\d+\b)\w+\b(?!\(| =)", TAILS))
+    keywords = {"extend", "summarize", "by", "render", "timechart", "top", "desc", "project"}
+    keywords |= {"Path", "5m"}
 
-    assert len(TAILS.split("\n\n")) == 3
-    assert names - keywords <= columns
+    assert len(ENDINGS) == 3
+    for ending in ENDINGS:
+        names = set(re.findall(r"\b(?!\d+\b)\w+\b(?!\(| =)", re.sub('@?"[^"]*"', "", ending)))
+        assert names - keywords - set(re.findall(r"(\w+) = ", ending)) <= columns
 
 
-def test_the_server_timing_header_is_the_one_that_is_shown(clock):
+def test_the_server_timing_header_is_as_shown(clock):
     TimerExtension.configure(server_timing_header=True)
     response = HttpResponse()
 
@@ -637,7 +656,7 @@ def test_the_server_timing_header_is_the_one_that_is_shown(clock):
     assert f"`Server-Timing: {response.headers['Server-Timing']}`" in README
 
 
-def test_the_hooks_are_named_with_the_parameters_that_they_have():
+def test_the_hook_signatures_are_as_shown():
     for name in ("pre_invocation_app_level", "post_invocation_app_level"):
         parameters = inspect.signature(getattr(TimerExtension, name)).parameters.values()
         given = [str(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
