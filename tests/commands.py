@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -57,15 +58,15 @@ def run_host(*arguments: object, **settings: str) -> "subprocess.CompletedProces
 
 
 @contextlib.contextmanager
-def running_host(app: Path) -> Iterator[Tuple["subprocess.Popen[str]", str]]:
-    """Run ``python tests/stand_in_host.py APP`` on a free port during a ``with`` block.
+def running_host(*arguments: object) -> Iterator[Tuple["subprocess.Popen[str]", str, str]]:
+    """Run ``python tests/stand_in_host.py`` on a free port during a ``with`` block.
 
-    Return the process and the URL.
+    Return the process, the URL, and the output until the host serves.
     """
     # If a shell runs the tests in the background, their child processes ignore Ctrl-C by default.
     listen_to_ctrl_c = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
-        host_command(app, "--port", 0),
+        host_command(*arguments, "--port", 0),
         env=host_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -75,12 +76,9 @@ def running_host(app: Path) -> Iterator[Tuple["subprocess.Popen[str]", str]]:
         watchdog = threading.Timer(60, process.kill)
         watchdog.start()
         try:
-            output = ""
-            for line in process.stdout:
-                output += line
-                if "Serving until Ctrl-C." in line:
-                    break
-            yield process, re.search(r"http://localhost:\d+", output).group()
+            before_serving = itertools.takewhile("Serving until Ctrl-C.\n".__ne__, process.stdout)
+            output = "".join(before_serving)
+            yield process, re.search(r"http://localhost:\d+", output).group(), output
         finally:
             watchdog.cancel()
             process.kill()

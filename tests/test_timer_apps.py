@@ -33,7 +33,7 @@ def test_each_response_shows_the_time_once_whether_the_app_setting_is_on_or_off(
 @both_apps
 def test_http_trigger_greets_the_caller_by_name_or_asks_for_a_name(app):
     hello = b"Hello, Azure. This HTTP triggered function executed successfully."
-    with running_host(APPS / app) as (_, url):
+    with running_host(APPS / app) as (_, url, _):
         url += "/api/HttpTrigger"
         assert get(url + "?name=Azure").body.startswith(hello)
         assert get(url, "POST", b'{"name": "Azure"}').body.startswith(hello)

@@ -13,7 +13,7 @@ from python_worker_extension_timer import TimerExtension
 
 
 @pytest.mark.parametrize(
-    "log_min_seconds, seconds, lines",
+    "log_min_seconds, seconds, line_count",
     [
         (None, 0.0, 2),
         (0, 0.0, 1),
@@ -24,7 +24,7 @@ from python_worker_extension_timer import TimerExtension
     ],
 )
 def test_log_min_seconds_limits_the_log_lines_but_not_the_body_and_the_header(
-    log_min_seconds, seconds, lines, clock
+    log_min_seconds, seconds, line_count, clock
 ):
     clock.now = 0.0
     logger, response = FakeLogger(), HttpResponse("hello")
@@ -40,7 +40,7 @@ def test_log_min_seconds_limits_the_log_lines_but_not_the_body_and_the_header(
         "Recording start time of HttpTrigger",
         f"Time taken to execute HttpTrigger is {seconds} sec",
     ]
-    assert logger.messages == both_lines[2 - lines :]
+    assert logger.messages == both_lines[2 - line_count :]
     assert response.get_body() == f"hello (TimeElapsed: {seconds} sec)".encode()
     assert response.headers["Server-Timing"] == f"HttpTrigger;dur={seconds * 1000:.3f}"
 

@@ -1,5 +1,6 @@
 """Test the timer's package: its files, Python versions and requirements."""
 
+import python_worker_extension_timer
 from conftest import PACKAGE
 
 
@@ -7,6 +8,10 @@ def test_the_package_contains_one_module_and_py_typed():
     files = sorted(path.name for path in PACKAGE.iterdir() if path.name != "__pycache__")
 
     assert files == ["__init__.py", "py.typed"]
+
+
+def test_the_package_exports_only_timer_extension():
+    assert python_worker_extension_timer.__all__ == ["TimerExtension"]
 
 
 def test_setup_declares_every_python_from_3_7_to_3_14(setup_arguments):

@@ -75,7 +75,7 @@ TIME = "Time taken to execute works is 1.0 sec"
     "log_min_seconds, lines",
     [(None, [START, TIME]), (0, [TIME]), (1, [TIME]), (1.1, []), (math.inf, [])],
 )
-def test_the_same_lines_are_logged_whether_the_function_returns_or_raises(
+def test_log_min_seconds_limits_the_log_lines_whether_the_function_returns_or_raises(
     way, raises, log_min_seconds, lines, clock
 ):
     def works(req):
