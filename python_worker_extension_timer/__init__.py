@@ -157,7 +157,8 @@ class TimerExtension(AppExtensionBase):
             or not log_min_seconds >= 0  # also rejects NaN
         ):
             raise TypeError(
-                f"log_min_seconds must be None or a number of 0 or more, not {log_min_seconds!r}"
+                "log_min_seconds must be None, or an int or float of 0 or more, not "
+                f"{log_min_seconds!r}"
             )
         if logger is not None and not callable(getattr(logger, "info", None)):
             raise TypeError(f"logger must have an info() method; got {logger!r}")
@@ -185,9 +186,10 @@ class TimerExtension(AppExtensionBase):
                 log.info(f"Recording start time of {context.function_name}")
             except Exception:
                 _report()
-        cls.start_timestamps[context.invocation_id] = perf_counter()
-        if len(cls.start_timestamps) > _MAX_PENDING_STARTS:
-            weakref.finalize(context, cls.start_timestamps.pop, context.invocation_id, None)
+        starts, invocation_id = cls.start_timestamps, context.invocation_id
+        starts[invocation_id] = perf_counter()
+        if len(starts) > _MAX_PENDING_STARTS:
+            weakref.finalize(context, starts.pop, invocation_id, None)
 
     @classmethod
     def post_invocation_app_level(

@@ -209,8 +209,7 @@ def source(request, folder):
     else:
         file = app / "HttpTrigger" / "__init__.py"
         file.parent.mkdir(exist_ok=True)
-        (first_line,) = re.findall(r"`(import azure.functions as func)`", " ".join(YET.split()))
-        file.write_text(f"{first_line}\n{LINES_FOR_V1}")
+        file.write_text(LINES_FOR_V1)
         file.with_name("function.json").write_text(files(YET)["HttpTrigger/function.json"])
     yield file
     file.unlink()
@@ -456,7 +455,7 @@ def test_ci_run_takes_the_test_command_from_the_readme_and_fails_without_one(rep
 
 def test_the_readme_lists_all_values_that_turn_the_app_setting_on():
     text = " ".join(section("What is timed").split())
-    on = re.search(r"It is on if its value is (.*?); on Python 3.9, also if it isn't set", text)
+    on = re.search(r"is on if its value is (.*?); on Python 3.9, also if it isn't set", text)
 
     assert set(re.findall("`(.*?)`", on.group(1))) == python_worker_extension_timer._ON
 
@@ -523,7 +522,7 @@ def test_the_minimal_app_does_not_have_the_app_setting(folder):
 
 
 def test_the_az_command_uses_the_name_of_the_app_setting():
-    assert f"--settings {APP_SETTING}=1" in README
+    assert f"--settings {APP_SETTING}=0" in README
 
 
 def test_the_host_json_shown_excludes_the_log_lines_from_sampling_and_sets_no_log_level():
@@ -633,6 +632,13 @@ def test_the_query_joins_each_line_with_the_request_of_its_span():
     assert "| join kind=leftouter (" in QUERY
     assert ") on $left.operation_ParentId == $right.id" in QUERY
     assert "project id, " in QUERY
+
+
+def test_the_ending_by_path_replaces_ids():
+    pattern, replacement = re.findall(r'"([^"]*)"', ENDINGS[0])
+    path = "/v1/users/17/posts/0f8fad5b-d9cb-469f-a165-70867728950e"
+
+    assert re.sub(pattern, replacement, path) == "/v1/users/{id}/posts/{id}"
 
 
 def test_each_ending_uses_only_columns_of_the_query():

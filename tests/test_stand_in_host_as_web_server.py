@@ -83,16 +83,6 @@ def test_the_response_of_a_function_that_is_not_served_is_501_and_gives_the_reas
     assert (response.status, response.body) == (501, b"f is not served.")
 
 
-@pytest.mark.parametrize(
-    "mimetype, content_type",
-    [("text/html", "text/html; charset=utf-16"), ("application/json", "application/json")],
-)
-def test_only_a_content_type_of_text_has_a_charset(mimetype, content_type, serve):
-    response = HttpResponse("{}", mimetype=mimetype, charset="utf-16")
-
-    assert get(serve(returning(response)) + "/api/f").headers["Content-Type"] == content_type
-
-
 GET = b"GET /api/%s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 

