@@ -1,6 +1,6 @@
 """Measure what the timer costs: python tests/benchmark.py
 
-Run it where the package can be imported, for example after ``pip install -e .``. It prints
+It needs the package to be installed, and prints
 
 - the microseconds that the hooks take for an invocation, compared with the tutorial's hooks;
 - the microseconds that an invocation takes if the worker doesn't call the hooks, compared with a
@@ -8,8 +8,8 @@ Run it where the package can be imported, for example after ``pip install -e .``
 - the milliseconds that ``configure(app=app)`` adds to the start of an app;
 - the MiB by which the process grows if invocations raise.
 
-Each time is the median of several runs. A run measures every row of a table once, so that a busy
-moment of the machine affects all rows. Each comparison is the median over the runs, too.
+Times and comparisons are medians of several runs. A run measures every row of a table once, so that
+a busy moment of the machine affects all rows.
 """
 
 import logging

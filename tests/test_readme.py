@@ -249,9 +249,11 @@ def test_changes_in_the_clone_take_effect_at_the_next_start(source, folder):
     assert "Recording start" in code
     module.write_text(code.replace("Recording start", "Noting the start"), encoding="utf-8")
 
-    printed = run_stand_in_host(folder)
+    try:
+        printed = run_stand_in_host(folder)
+    finally:
+        module.write_text(code, encoding="utf-8")
 
-    module.write_text(code, encoding="utf-8")
     assert "Noting the start time of HttpTrigger" in printed
 
 
@@ -266,8 +268,8 @@ def test_the_editable_install_is_a_path_entry(folder):
 def test_the_build_command_makes_the_wheel_shown_and_pip_installs_the_app_with_it(
     folder, tmp_path, setup_arguments
 ):
-    app = folder / "my-app"
-    requirements = app / "requirements.txt"
+    app = folder / "published-app"
+    shutil.copytree(str(folder / "my-app"), str(app), symlinks=True)
     before = {path.name: path.read_bytes() for path in app.iterdir() if path.is_file()}
 
     follow(BUILD, app)
@@ -277,11 +279,9 @@ def test_the_build_command_makes_the_wheel_shown_and_pip_installs_the_app_with_i
     assert wheel.name == f"{NAME}-{setup_arguments['version']}-py3-none-any.whl"
     files_after = [path for path in app.iterdir() if path.is_file() and path != wheel]
     assert {path.name: path.read_bytes() for path in files_after} == before
-    requirements.write_text(requirements.read_text() + WHEEL_LINE)
-    install = f"-m pip install -r {requirements.name} --target"
+    (app / "requirements.txt").write_bytes(before["requirements.txt"] + WHEEL_LINE.encode())
+    install = "-m pip install -r requirements.txt --target"
     run_python(*install.split(), tmp_path / "there", cwd=app)
-    requirements.write_bytes(before[requirements.name])
-    wheel.unlink()
     assert (tmp_path / "there" / NAME / "__init__.py").is_file()
     assert (tmp_path / "there" / "azure" / "functions" / "__init__.py").is_file()
 
