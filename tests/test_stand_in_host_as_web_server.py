@@ -184,16 +184,16 @@ def test_responses_are_sent_without_the_delay_of_nagles_algorithm(serve, monkeyp
             "drops the body and closes the connection, because status 204 allows no body",
         ),
         (
-            HttpResponse("a", headers={"X-Price": "5 €"}),
-            "responds with 500, because X-Price is '5 €', not plain ASCII",
+            HttpResponse("a", headers={"x-price": "5 €"}),
+            "responds with 500, because x-price is '5 €', not plain ASCII",
         ),
         (
-            HttpResponse("a", headers={"X-Price": "\x7f"}),
-            "responds with 500, because X-Price is '\\x7f', not plain ASCII",
+            HttpResponse("a", headers={"x-price": "\x7f"}),
+            "responds with 500, because x-price is '\\x7f', not plain ASCII",
         ),
         (
-            HttpResponse("a", headers={"X Name": "b"}),
-            "responds with 500, because 'X Name' is not a header name",
+            HttpResponse("a", headers={"x name": "b"}),
+            "responds with 500, because 'x name' is not a header name",
         ),
         (
             HttpResponse("abc", headers={"Content-Length": "1"}),
