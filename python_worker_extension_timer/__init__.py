@@ -142,8 +142,8 @@ class TimerExtension(AppExtensionBase):
         UserWarning
             If an argument is unknown. The argument is ignored.
         RuntimeWarning
-            Once, if nothing calls the hooks: the worker doesn't, no app is passed, and no function
-            has been decorated.
+            Once, in a worker, if nothing calls the hooks: the worker doesn't, no app is passed, and
+            no function has been decorated.
         """
         for option, value in (
             ("append_to_http_response", append_to_http_response),
@@ -179,17 +179,18 @@ class TimerExtension(AppExtensionBase):
         *args: object,
         **kwargs: object,
     ) -> None:
-        """Log that the invocation starts, and store its start time. Called before the function."""
+        """Log that the invocation starts, and store its start time."""
         if cls.log_min_seconds is None:
             try:
                 log = logger if cls.logger is None else cls.logger
                 log.info(f"Recording start time of {context.function_name}")
             except Exception:
                 _report()
-        starts, invocation_id = cls.start_timestamps, context.invocation_id
-        starts[invocation_id] = perf_counter()
+        starts, key = cls.start_timestamps, context.invocation_id
+        starts[key] = start = perf_counter()
         if len(starts) > _MAX_PENDING_STARTS:
-            weakref.finalize(context, starts.pop, invocation_id, None)
+            # A retry has the same invocation id, but another start time, which must stay.
+            weakref.finalize(context, lambda: starts.get(key) == start and starts.pop(key, None))
 
     @classmethod
     def post_invocation_app_level(
@@ -201,7 +202,7 @@ class TimerExtension(AppExtensionBase):
         *args: object,
         **kwargs: object,
     ) -> None:
-        """Report the elapsed time. Called after the function; by the worker, if it returned."""
+        """Report the elapsed time. The worker calls this only if the function returned."""
         end = perf_counter()
         start = cls.start_timestamps.pop(context.invocation_id, None)
         if start is None:
@@ -258,14 +259,14 @@ class TimerExtension(AppExtensionBase):
         return _decorate(cls, function)
 
 
-# Concurrent invocations may return the same response object. The lock only keeps the body and the
-# headers consistent: the worker reads the object after the hooks, so that every client gets the
-# time of the last invocation. It is reentrant in case a finalizer calls a function of the app here.
+# Concurrent invocations may return the same response object. The lock keeps its body and headers
+# consistent. It can't do more: the worker reads the object after the hooks, and sends the time of
+# the last invocation to every client. It is reentrant, as a finalizer may call a function here.
 _response_lock = threading.RLock()
 
-# Responses with these statuses keep their body. If 204, 205 or 304 has a body, the Functions host
-# drops the body and closes the connection. With 206, the headers state which part of the content
-# the body is. https://www.rfc-editor.org/rfc/rfc9110#section-15
+# Nothing is appended with these statuses. 1xx, 204, 205 and 304 allow no body: with the last three,
+# the Functions host drops the body and closes the connection. With 206, the headers state which
+# part of the content the body is. https://www.rfc-editor.org/rfc/rfc9110#section-15
 _FIXED_BODY_STATUSES = {*range(100, 200), 204, 205, 206, 304}
 
 # Headers that describe the exact bytes of the body: appending to the body would make them wrong.
@@ -326,23 +327,21 @@ def _add_server_timing(response: Any, name: str, seconds: float, added_attribute
         found = [header for header in headers.items() if header[0].lower() == "server-timing"]
         # This also splits at commas inside quoted strings; the join below undoes that.
         entries = ", ".join(value for _, value in found).split(",")
-        # Copies of a response share its headers, so the attribute is set on the headers; a plain
-        # dict can't have attributes, and the response has the attribute instead.
-        holder = headers if hasattr(headers, "__dict__") else response
-        added_before = getattr(holder, added_attribute, None)
+        # Copies of a response share its headers, so the headers remember what was added.
+        added_before = getattr(headers, added_attribute, None)
         ours = [entry for entry in entries if entry.strip() == added_before]
         if ours:  # remove one only: another extension may have added an identical entry
             entries.remove(ours[0])
         entries.append(f" {added}")
-        setattr(holder, added_attribute, added)
+        setattr(headers, added_attribute, added)
         # Use a single header: the worker sends only one header per name.
         headers[found[0][0] if found else "Server-Timing"] = ",".join(entries).lstrip(" ,")
 
 
 # --------------------------------------------------------------------------------------------------
 # Calls the hooks when the worker doesn't: on Python 3.13 and later, or with the app setting off.
-# Keep this half unchanged in your own extension. It uses the hooks of the extension class, the
-# parameter names of configure(), and the attributes that init() sets.
+# Keep this half unchanged in your own extension. It uses the hooks and the name of the class, the
+# name of the decorator, the parameter names of configure(), and the attributes that init() sets.
 
 # The app setting that makes the worker call extension hooks, and the values that the worker treats
 # as on and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
@@ -357,8 +356,9 @@ _logger = logging.getLogger(__name__)
 
 
 def _worker_calls_hooks() -> bool:
-    """Repeat the worker's rule, because an extension can't ask the worker."""
+    """Apply the worker's rule, because an extension can't ask the worker."""
     setting = os.environ.get(_APP_SETTING, "").strip().lower()
+    # The worker for Python 3.9 treats a missing setting as on. Outside a worker, nothing does.
     if sys.version_info[:2] == (3, 9) and "FUNCTIONS_WORKER_RUNTIME" in os.environ:
         return setting not in _OFF
     return setting in _ON and sys.version_info < (3, 13)
@@ -411,7 +411,7 @@ def _set_up_hooks(extension: Any, app: Any, decorator: Any, args: Any, kwargs: A
 
 
 def _wrap_functions_of(app: Any, extension: Any) -> None:
-    """Wrap the functions that the worker gets from the app, once, after importing the app."""
+    """Make the app return wrapped functions when the worker asks for them, after the import."""
     # Another extension may have set this attribute on the app itself. The method of the class is
     # looked up later: a tracer may patch the class after this call.
     set_on_app = vars(app).get("get_functions")
@@ -442,26 +442,26 @@ def _decorate(extension: Any, function: _Function) -> _Function:
     if _worker_calls_hooks():
         return function
     extension._may_warn = False
-    wrapper: _Function = _wrap(extension, function, _name_to_log(function))
+    wrapper: _Function = _wrap(extension, function, _function_name(function))
     return wrapper
 
 
-def _name_to_log(function: Any) -> str:
+def _function_name(function: Any) -> str:
     """Return the function's name; in v1 the folder's, if the function.json there refers to it."""
     # There may be no readable function.json next to the module of the function.
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
         # Other decorators may have wrapped the function, or a functools.partial of it. An object
         # with __call__ says less about the function than the wrapper around the object does.
         innermost = inspect.unwrap(function)
-        innermost = getattr(innermost, "func", innermost)
+        if isinstance(innermost, functools.partial):
+            innermost = innermost.func
         original = innermost if hasattr(innermost, "__code__") else function
         module: Any = sys.modules.get(original.__module__)
         folder = Path(module.__file__).parent
         definition = json.loads((folder / "function.json").read_text(encoding="utf-8-sig"))
         if original.__name__ == (definition.get("entryPoint") or "main"):
             return folder.name
-    name: str = function.__name__
-    return name
+    return str(function.__name__)
 
 
 def _wrap(extension: Any, function: Any, name: str, app: Any = None) -> Any:
@@ -535,13 +535,13 @@ def _context_for(name: str, func_args: Any) -> Any:
 class _Context:
     """The context passed to the hooks if the function doesn't take the worker's."""
 
-    # Makes invocation ids unique across processes and restarts.
+    # Makes invocation ids unique across restarts; the process id does so across forks.
     _process = uuid.uuid4().hex
     _count = itertools.count()
 
     def __init__(self, function_name: str) -> None:
         self.function_name = function_name
-        self.invocation_id = f"{self._process}-{next(self._count)}"
+        self.invocation_id = f"{self._process}-{os.getpid()}-{next(self._count)}"
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
@@ -552,10 +552,9 @@ class _Context:
 
 def _make_wrapper(function: Any, call: Any) -> Any:
     """Return a wrapper that passes its arguments to ``call`` and looks like ``function``."""
-    # The worker derives context.function_directory from inspect.getfile(wrapper), which only
-    # compile() can set. So compile the wrapper as if it were in the function's file, at the
-    # function's line, which tracebacks then show. Columns of that line have no meaning: without
-    # them, no traceback marks any.
+    # The worker derives context.function_directory from inspect.getfile(wrapper). So compile the
+    # wrapper as if it were in the function's file, at the function's line, which tracebacks then
+    # show, and at no column: otherwise, tracebacks would mark text of the function as the wrapper.
     source = "def wrapper(*args, **kwargs): return call(args, kwargs)"
     if inspect.iscoroutinefunction(call):
         source = "async def wrapper(*args, **kwargs): return await call(args, kwargs)"

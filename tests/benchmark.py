@@ -23,6 +23,7 @@ import uuid
 
 # If the worker called the hooks, no function would be decorated or wrapped.
 os.environ["PYTHON_ENABLE_WORKER_EXTENSIONS"] = "0"
+os.environ.pop("FUNCTIONS_WORKER_RUNTIME", None)
 
 import azure.functions
 from azure.functions import AppExtensionBase, HttpResponse

@@ -39,7 +39,7 @@ import azure.functions
 
 SAMPLE_APP = Path(__file__).parent / "apps" / "v2"
 
-# The assumptions that the host makes if the app doesn't have the file.
+# What the host assumes if the app lacks one of these files.
 ASSUMPTIONS = {
     "host.json": 'the route prefix is "api"',
     "local.settings.json": "all app settings are in the environment",
@@ -48,12 +48,12 @@ ASSUMPTIONS = {
 # The methods of an HTTP trigger that doesn't declare any.
 ALL_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 
-# The hooks of application-level and function-level empty_registry, in the worker's order.
+# The hooks of function-level and application-level extensions, each in the worker's order.
 LOAD_HOOKS = ("post_function_load", "post_function_load_app_level")
 PRE_HOOKS = ("pre_invocation_app_level", "pre_invocation")
 POST_HOOKS = ("post_invocation", "post_invocation_app_level")
 
-# Loggers below these are system loggers; all others are user loggers.
+# Loggers whose names begin with these are system loggers; all others are user loggers.
 SYSTEM_LOGGERS = ("azure_functions_worker", "azure.functions", "stand_in_host")
 
 ROUTE_PARAMETER = re.compile(r"(/?)\{(\*{0,2})(\w+)[^{}?]*(\??)\}")
@@ -111,8 +111,8 @@ class StandInHost:
         self, functions: Iterable[HttpFunction], prefix: str = "api", port: int = 0
     ) -> None:
         self.prefix = prefix.strip("/")
-        # As in ASP.NET routing, a literal route takes precedence over a route with parameters.
-        self.functions = sorted(functions, key=lambda function: function.route.count("{"))
+        # The Functions host tries routes in the order of the functions' names (its issue 9876).
+        self.functions = sorted(functions, key=lambda function: function.name.upper())
         self.patterns = [route_pattern(self.path(function)) for function in self.functions]
         try:
             self.server = Server(("127.0.0.1", port), functools.partial(RequestHandler, self))
@@ -176,7 +176,10 @@ def invoke_sync(function: HttpFunction, context: Context, args: Dict[str, object
 async def invoke_async(function: HttpFunction, context: Context, args: Dict[str, object]) -> object:
     current_invocation.set(context.invocation_id)  # This holds for the current task only.
     call_invocation_hooks(PRE_HOOKS, context, args)
-    func_ret = await function.function(**args)
+    try:
+        func_ret = await function.function(**args)
+    except SystemExit as error:  # It would end the event loop.
+        raise RuntimeError(repr(error)) from error
     call_invocation_hooks(POST_HOOKS, context, args, func_ret)
     return func_ret
 
@@ -202,12 +205,10 @@ def call_hooks(hook_names: Iterable[str], function_name: str, call: Callable[...
 
 
 def worker_calls_hooks() -> bool:
-    if sys.version_info >= (3, 13):
-        return False
     setting = os.environ.get("PYTHON_ENABLE_WORKER_EXTENSIONS", "").strip().lower()
     if sys.version_info[:2] == (3, 9):
         return setting not in ("0", "false", "f", "no", "n")
-    return setting in ("1", "true", "t", "yes", "y")
+    return setting in ("1", "true", "t", "yes", "y") and sys.version_info < (3, 13)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -289,7 +290,7 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         )
         try:
             response = read_response(self.host.invoke(function, request))
-        except Exception as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
             logger.error("%s failed: %s", function.name, error, exc_info=True)
             return Response(500)
         response, note = sent_response(response, is_head=self.command == "HEAD")
@@ -437,7 +438,7 @@ def load_v1(app: Path, definitions: Iterable[Path]) -> Iterable[HttpFunction]:
         parts = script.relative_to(app).with_suffix("").parts
         names = parts[:-1] if parts[-1] == "__init__" else parts
         module = importlib.import_module(".".join(["__app__", *names]))
-        function = getattr(module, definition.get("entryPoint", "main"))
+        function = getattr(module, definition.get("entryPoint") or "main")
         yield read_function(file.parent.name, function, definition["bindings"], file.parent)
 
 
@@ -445,23 +446,22 @@ def read_function(
     name: str, function: Callable[..., Any], bindings: List[Dict[str, Any]], directory: Path
 ) -> HttpFunction:
     triggers = [b for b in bindings if str(b["type"]).lower().endswith("trigger")]
-    http_trigger = next((b for b in triggers if str(b["type"]).lower() == "httptrigger"), None)
+    http_trigger = next((b for b in triggers if str(b["type"]).lower() == "httptrigger"), {})
     output = [b for b in bindings if (b["type"], b.get("name")) == ("http", "$return")]
     further = [b for b in bindings if b not in triggers + output]
     kind, unsupported = ("binding", further) if http_trigger else ("trigger", triggers)
     names = ", ".join(sorted({str(b["type"]) for b in unsupported}))
-    problem = f"unsupported {kind}: {names}" if unsupported else "no trigger"
-    refusal = f"{name} is not served ({problem})."
-    if not http_trigger:
-        return HttpFunction(name, function, "", (), directory=str(directory), refusal=refusal)
+    problem = f"unsupported {kind}: {names}" if names else "no trigger"
+    is_served = http_trigger and not further
+    methods = http_trigger.get("methods") or ALL_METHODS if http_trigger else ()
     return HttpFunction(
         name,
         function,
         route=http_trigger.get("route") or name,
-        methods=tuple(str(method).upper() for method in http_trigger.get("methods") or ALL_METHODS),
-        parameter=http_trigger["name"],
+        methods=tuple(str(method).upper() for method in methods),
+        parameter=http_trigger.get("name", ""),
         directory=str(directory),
-        refusal=refusal if further else "",
+        refusal="" if is_served else f"{name} is not served ({problem}).",
     )
 
 

@@ -123,7 +123,7 @@ def test_the_run_command_prints_the_output_shown_whether_or_not_the_worker_calls
     pattern = ".*".join(re.escape(part) for part in shape(shown).split("…"))
 
     assert re.fullmatch(pattern, shape(run_host(**{APP_SETTING: setting}).stdout), re.DOTALL)
-    assert shown.count("…") == 6
+    assert shown.count("…") == 5
 
 
 def test_the_tutorials_timer_has_the_bugs_listed_in_the_readme(

@@ -72,6 +72,13 @@ def test_a_route_is_a_template_as_in_function_json(route, path, params):
     assert found == params
 
 
+def test_if_several_routes_match_the_function_whose_name_comes_first_is_called(serve):
+    first = HttpFunction("a", lambda req: "a", "items/{id}")
+    second = HttpFunction("B", lambda req: "B", "items/one")
+
+    assert get(serve(second, first) + "/api/items/one").body == b"a"
+
+
 def test_an_empty_route_prefix_serves_functions_at_the_top():
     with StandInHost([returning("f")], prefix="") as host:
         assert get(host.url + "/f").status == 200
@@ -176,43 +183,29 @@ def test_responses_are_sent_without_the_delay_of_nagles_algorithm(serve, monkeyp
     assert get(serve(hello) + "/api/hello").body != b"0"
 
 
-@pytest.mark.parametrize(
-    "response, note",
-    [
-        (
-            HttpResponse("a", status_code=204),
-            "drops the body and closes the connection, because status 204 allows no body",
-        ),
-        (
-            HttpResponse("a", headers={"x-price": "5 €"}),
-            "responds with 500, because x-price is '5 €', not plain ASCII",
-        ),
-        (
-            HttpResponse("a", headers={"x-price": "\x7f"}),
-            "responds with 500, because x-price is '\\x7f', not plain ASCII",
-        ),
-        (
-            HttpResponse("a", headers={"x name": "b"}),
-            "responds with 500, because 'x name' is not a header name",
-        ),
-        (
-            HttpResponse("abc", headers={"Content-Length": "1"}),
-            "responds with 500 and closes the connection, because Content-Length is 1 and the "
-            "length of the body is 3",
-        ),
-        (
-            HttpResponse("a", headers={"Content-Length": "x"}),
-            "responds with 500, because Content-Length is x and the length of the body is 1",
-        ),
-        (
-            HttpResponse(headers={"Content-Length": "3"}),
-            "lets the client wait, because Content-Length is 3 and the length of the body is 0",
-        ),
-    ],
-)
-def test_a_problem_that_the_functions_host_does_not_report_is_printed(
-    response, note, serve, caplog
-):
+LENGTHS = "because Content-Length is {} and the length of the body is {}"
+
+# The note about a response, and the body, status and headers of the response.
+RESPONSE_NOTES = {
+    "drops the body and closes the connection, because status 204 allows no body": ("a", 204, {}),
+    "responds with 500, because x-price is '5 €', not plain ASCII": ("a", 200, {"x-price": "5 €"}),
+    "responds with 500, because x-a is '\\x7f', not plain ASCII": ("a", 200, {"x-a": "\x7f"}),
+    "responds with 500, because 'x a' is not a header name": ("a", 200, {"x a": "b"}),
+    f"responds with 500, {LENGTHS.format('x', 1)}": ("a", 200, {"Content-Length": "x"}),
+    f"responds with 500 and closes the connection, {LENGTHS.format(1, 3)}": (
+        "abc",
+        200,
+        {"Content-Length": "1"},
+    ),
+    f"lets the client wait, {LENGTHS.format(3, 0)}": ("", 200, {"Content-Length": "3"}),
+}
+
+
+@pytest.mark.parametrize("note", RESPONSE_NOTES)
+def test_a_problem_that_the_functions_host_does_not_report_is_printed(note, serve, caplog):
+    body, status, headers = RESPONSE_NOTES[note]
+    response = HttpResponse(body, status_code=status, headers=headers)
+
     exchange(serve(returning(response)), b"GET /api/f HTTP/1.0\r\n\r\n")
 
     (record,) = caplog.records
@@ -220,39 +213,24 @@ def test_a_problem_that_the_functions_host_does_not_report_is_printed(
     assert (record.name, record.levelno) == ("stand_in_host", logging.WARNING)
 
 
-@pytest.mark.parametrize(
-    "method, path, headers, note",
-    [
-        (
-            "PUT",
-            "/api/f",
-            "",
-            "PUT /api/f: the Functions host responds with 404, because this path accepts only GET, "
-            "POST.",
-        ),
-        (
-            "GET",
-            "/api/f?a=1&b=&c=2",
-            "",
-            "f: the Functions host drops query parameter 'b', because it has no value.",
-        ),
-        (
-            "POST",
-            "/api/f",
-            "Transfer-Encoding: chunked\r\n",
-            "f: the Functions host drops the request body, because it is chunked.",
-        ),
-    ],
-    ids=["method", "query parameter", "chunked"],
-)
+# The beginning of the note about a request, its end, and the request line with its headers.
+REQUEST_NOTES = [
+    ("PUT /api/f", "responds with 404, because this path accepts only GET, POST", "PUT /api/f"),
+    ("f", "drops query parameter 'b', because it has no value", "GET /api/f?a=1&b=&c=2"),
+    ("f", "drops the request body, because it is chunked", "POST /api/f"),
+]
+
+
+@pytest.mark.parametrize("subject, note, request_line", REQUEST_NOTES)
 def test_a_part_of_the_request_that_the_functions_host_drops_is_printed(
-    method, path, headers, note, serve, caplog
+    subject, note, request_line, serve, caplog
 ):
     url = serve(returning("f", methods=("POST",)), returning("f", methods=("GET",)))
+    chunked = "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" if "POST" in request_line else "\r\n"
 
-    exchange(url, f"{method} {path} HTTP/1.1\r\n{headers}\r\n0\r\n\r\n".encode())
+    exchange(url, f"{request_line} HTTP/1.1\r\n{chunked}".encode())
 
-    assert caplog.messages == [note]
+    assert caplog.messages == [f"{subject}: the Functions host {note}."]
 
 
 @pytest.mark.parametrize("path", ["/api/f?a=1&a=2", "/api/other"])

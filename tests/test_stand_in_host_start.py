@@ -55,12 +55,12 @@ def test_each_function_is_listed_with_its_url_or_the_reason_why_it_is_not_served
     assert re.findall("^    (.*)", printed, re.MULTILINE) == [
         "any: http://localhost/api/any",
         "get: [GET,POST] http://localhost/api/get",
+        "item: http://localhost/api/items/{id}",
         "none is not served (no trigger).",
         "post: [POST] http://localhost/api/post",
         "puts is not served (unsupported binding: blob, queue).",
         "res is not served (unsupported binding: http).",
         "tick is not served (unsupported trigger: timerTrigger).",
-        "item: http://localhost/api/items/{id}",
     ]
 
 
@@ -146,6 +146,16 @@ def test_an_exception_in_a_function_is_printed_with_its_traceback_and_the_respon
 
     assert "ERROR stand_in_host: hello failed: mine\nTraceback " in result.stdout
     assert "HTTP/1.1 500 Internal Server Error" in result.stdout
+
+
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_the_response_of_a_function_that_calls_sys_exit_is_500(keyword, tmp_path):
+    source = f"import sys\n{keyword} main(req): sys.exit()"
+
+    result = run_host(v1_app(tmp_path, HTTP, source=source))
+
+    assert "HTTP/1.1 500 Internal Server Error" in result.stdout
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_user_logs_are_printed_only_during_an_invocation(tmp_path):

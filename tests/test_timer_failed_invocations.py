@@ -59,6 +59,22 @@ def test_running_invocations_keep_their_start_times_while_others_raise(clock):
     assert logger.messages[-1] == "Time taken to execute f5999 is 9.0 sec"
 
 
+def test_a_retry_keeps_its_start_time_when_the_context_of_the_failed_attempt_is_dropped(clock):
+    logger = FakeLogger()
+    fail(4_500)
+    first = FakeContext(invocation_id="1")
+    call_pre_hook(first, SILENT_LOGGER)
+    clock.now += 1
+    second = FakeContext(invocation_id="1")
+    call_pre_hook(second, SILENT_LOGGER)
+    clock.now += 2
+
+    del first
+    call_post_hook(second, logger=logger)
+
+    assert logger.messages == ["Time taken to execute HttpTrigger is 2.0 sec"]
+
+
 def test_invocations_that_return_do_not_increase_the_memory_in_use():
     fail(5_000)
     succeed(3_000)
