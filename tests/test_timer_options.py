@@ -89,8 +89,7 @@ def test_a_wrong_log_min_seconds_raises_a_type_error(value):
     with pytest.raises(TypeError) as caught:
         TimerExtension.configure(log_min_seconds=value)
 
-    message = "log_min_seconds must be None, or an int or float of 0 or more, not "
-    assert str(caught.value) == message + repr(value)
+    assert str(caught.value) == f"log_min_seconds must be int or float >= 0, not {value!r}"
 
 
 @pytest.mark.parametrize("value", ["timer", 20, type("NoLogger", (), {"info": "text"})])
