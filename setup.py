@@ -48,7 +48,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=["python_worker_extension_timer"],
-    # Makes an editable install a plain path entry, which type checkers and editors can follow.
+    # This makes an editable install a plain path entry, which type checkers and editors can follow.
     package_dir={"": "."},
     package_data={"python_worker_extension_timer": ["py.typed"]},
     python_requires=">=3.7",

@@ -1,10 +1,10 @@
 """Time each invocation of an Azure Functions app, and show the time in the log and in the response.
 
-A worker extension with the names used in the tutorial "Develop Python worker extensions for Azure
-Functions": https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
+A worker extension with the package, class and option names of Microsoft's tutorial:
+https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
 
-The first half is the extension; replace it to write your own. The second half calls the two hooks
-of any extension when the worker doesn't; leave it unchanged.
+The first half is the extension; replace that half to write your own. The second half calls the pre
+hook and the post hook of an extension when the worker doesn't; leave that half unchanged.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TimerExtension"]
 
-# If a function raises, the worker doesn't call the post hook, and the start time stays stored. As
-# soon as more than this many are stored, each new one is removed when the worker drops the context.
+# If a function raises, the worker doesn't call the post hook, so the start time stays stored. While
+# more than this many start times are stored, a new one is removed with its invocation's context.
 _MAX_PENDING_STARTS = 4000
 
 
@@ -83,7 +83,7 @@ class TimerExtension(AppExtensionBase):
         cls.logger = None
         cls.server_timing_header = False
         cls.start_timestamps = {}
-        # Unique to the class: an extension based on this module may run alongside this one.
+        # Extensions based on this module may run side by side, so the name is unique to the class.
         cls._added_attribute = f"_{cls.__module__}_{cls.__qualname__}"
 
         # For the second half. It can't set these itself, because the SDK calls init() before the
@@ -108,8 +108,8 @@ class TimerExtension(AppExtensionBase):
         Parameters
         ----------
         app : azure.functions.FunctionApp, AsgiFunctionApp, WsgiFunctionApp or DFApp, default None
-            The app to time. If the worker doesn't call the hooks (on Python 3.13 and later, or with
-            the app setting off), this module calls them, with the registered function names.
+            The app to time. The log shows its registered function names. The hooks are called on
+            every Python version, even if ``PYTHON_ENABLE_WORKER_EXTENSIONS`` is off.
         append_to_http_response : bool, default False
             Append `` (TimeElapsed: <seconds> sec)`` to the body of an ``HttpResponse``, in its
             charset. This makes JSON and XML invalid. Nothing is appended if the status is 1xx, 204,
@@ -118,9 +118,9 @@ class TimerExtension(AppExtensionBase):
             if the body is empty but ``Content-Length`` isn't 0, as in a response to HEAD; or if the
             charset isn't UTF-8 and can't decode the body.
         log_min_seconds : float, default None
-            If this is a number, log only the elapsed time, and only of invocations that took at
-            least this many seconds: with 0, one line for each invocation; with ``math.inf``, none.
-            On the Functions host, the log lines cost far more than the timing does.
+            ``None`` logs the start and the elapsed time of each invocation. A number logs only the
+            elapsed time, if it is at least that many seconds: 0 logs each invocation, ``math.inf``
+            none. On the Functions host, the log lines cost far more time than the timing does.
         logger : logging.Logger, default None
             The logger for the log lines, or any object with an ``info(message)`` method. Default:
             the worker's logger, whose lines don't reach Application Insights, or the logger
@@ -184,7 +184,7 @@ class TimerExtension(AppExtensionBase):
         starts, key = cls.start_timestamps, context.invocation_id
         starts[key] = start = perf_counter()
         if len(starts) > _MAX_PENDING_STARTS:
-            # A retry has the same invocation id, but another start time, which must stay.
+            # A retry has the same invocation id, but a later start time, which must not be removed.
             weakref.finalize(
                 context, lambda s, k, t: s.get(k) == t and s.pop(k, None), starts, key, start
             )
@@ -206,7 +206,7 @@ class TimerExtension(AppExtensionBase):
             return
         seconds = end - start
         elapsed = str(seconds)
-        # Three separate attempts: if one of them fails, the other two still succeed.
+        # Each of the three parts has its own try block: if one part fails, the others still run.
         if cls.log_min_seconds is None or seconds >= cls.log_min_seconds:
             try:
                 log = logger if cls.logger is None else cls.logger
@@ -257,8 +257,8 @@ class TimerExtension(AppExtensionBase):
 
 
 # Concurrent invocations may return the same response object. The lock keeps its body and headers
-# consistent. It can't do more: the worker reads the object after the hooks, and sends the time of
-# the last invocation to every client. It is reentrant, as a finalizer may call a function here.
+# consistent. But the worker reads the object after the hooks, so every client gets the time of the
+# last invocation. The lock is reentrant, as a finalizer may call a hook while the lock is held.
 _response_lock = threading.RLock()
 
 # Nothing is appended with these statuses. 1xx, 204, 205 and 304 allow no body: with the last three,
@@ -275,7 +275,7 @@ _CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE
 
 
 def _append_to_body(response: Any, suffix: str, added_attribute: str) -> None:
-    _response_lock.acquire()  # with release() below, twice as fast as a with statement
+    _response_lock.acquire()  # acquire() and release() take half the time of a with statement
     try:
         status = response.status_code
         if status != 200 and int(status) in _FIXED_BODY_STATUSES:  # int() is slow
@@ -318,7 +318,7 @@ _NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
 def _add_server_timing(response: Any, name: str, seconds: float, added_attribute: str) -> None:
-    # The responses of every framework have both; other return values, such as strings, don't.
+    # Responses of every framework have a status_code and headers; strings and other values don't.
     headers: Any = getattr(response, "headers", None)
     if not (hasattr(response, "status_code") and hasattr(headers, "__setitem__")):
         return
@@ -339,9 +339,9 @@ def _add_server_timing(response: Any, name: str, seconds: float, added_attribute
 
 
 # --------------------------------------------------------------------------------------------------
-# Calls the hooks when the worker doesn't: on Python 3.13 and later, or with the app setting off.
-# Keep this half unchanged in your own extension. It uses the hooks and the name of the class, the
-# name of the decorator, the parameter names of configure(), and the attributes that init() sets.
+# This half calls the hooks when the worker doesn't: on Python 3.13 and later, or if the app setting
+# is off. Keep this half unchanged in your own extension. It uses the name and hooks of the class,
+# the name of the decorator, configure()'s parameter names, and the attributes that init() sets.
 
 # The app setting that makes the worker call extension hooks, and the values that the worker treats
 # as on and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
@@ -356,9 +356,9 @@ _logger = logging.getLogger(__name__)
 
 
 def _worker_calls_hooks() -> bool:
-    """Apply the worker's rule, because an extension can't ask the worker."""
+    """Return whether the worker calls hooks. An extension can't ask, so apply the worker's rule."""
     setting = os.environ.get(_APP_SETTING, "").strip().lower()
-    # The worker for Python 3.9 treats a missing setting as on. Outside a worker, nothing does.
+    # The worker for Python 3.9 treats a missing setting as on. Outside a worker, missing means off.
     if sys.version_info[:2] == (3, 9) and "FUNCTIONS_WORKER_RUNTIME" in os.environ:
         return setting not in _OFF
     return setting in _ON and sys.version_info < (3, 13)
@@ -412,8 +412,8 @@ def _set_up_hooks(extension: Any, app: Any, decorator: Any, args: Any, kwargs: A
 
 def _wrap_functions_of(app: Any, extension: Any) -> None:
     """Make the app return wrapped functions when the worker asks for them, after the import."""
-    # Another extension may have set this attribute on the app itself. The method of the class is
-    # looked up later: a tracer may patch the class after this call.
+    # Another extension may have set get_functions on the app. Look up the method of the class only
+    # when the worker asks for the functions, because a tracer may patch the class after this call.
     set_on_app = vars(app).get("get_functions")
 
     def get_wrapped_functions() -> Any:
@@ -447,11 +447,11 @@ def _decorate(extension: Any, function: _Function) -> _Function:
 
 
 def _function_name(function: Any) -> str:
-    """Return the function's name; in v1 the folder's, if the function.json there refers to it."""
+    """Return the folder's name for the entry point of a v1 function, else the function's name."""
     # There may be no readable function.json next to the module of the function.
     with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        # Other decorators may have wrapped the function, or a functools.partial of it. An object
-        # with __call__ says less about the function than the wrapper around the object does.
+        # Other decorators may have wrapped the function, or a functools.partial of it. If they have
+        # wrapped an object with __call__, use the outermost wrapper: the object has no __name__.
         innermost = inspect.unwrap(function)
         if isinstance(innermost, functools.partial):
             innermost = innermost.func
@@ -465,7 +465,7 @@ def _function_name(function: Any) -> str:
 
 
 def _wrap(extension: Any, function: Any, name: str, app: Any = None) -> Any:
-    """Return a function that calls the hooks before and after each call of the given one."""
+    """Return a wrapper that calls the hooks before and after each call of ``function``."""
 
     def call(args: Any, kwargs: Any) -> object:
         func_ret = None
@@ -495,8 +495,8 @@ def _begin_invocation(extension: Any, app: Any, name: str, func_args: Any) -> An
     is_part = extension._invocation.get().context is not None
     if is_part or app not in (None, extension.app):  # configure() may have got another app since
         return None
-    # The thread, and the tasks that the function starts, keep this record for longer than the
-    # invocation lasts. Without a context, the record says that the invocation has ended.
+    # The thread and the tasks that the function starts may hold this record after the invocation.
+    # A context of None says that the invocation has ended, so that later calls get hooks again.
     invocation = SimpleNamespace(context=_context_for(name, func_args))
     extension._invocation.set(invocation)
     try:
@@ -535,7 +535,7 @@ def _context_for(name: str, func_args: Any) -> Any:
 class _Context:
     """The context passed to the hooks if the function doesn't take the worker's."""
 
-    # Makes invocation ids unique across processes and restarts.
+    # This prefix makes invocation ids unique across processes and restarts.
     _process = uuid.uuid4().hex
     _count = itertools.count()
 
@@ -553,8 +553,8 @@ class _Context:
 def _make_wrapper(function: Any, call: Any) -> Any:
     """Return a wrapper that passes its arguments to ``call`` and looks like ``function``."""
     # The worker derives context.function_directory from inspect.getfile(wrapper). So compile the
-    # wrapper as if it were in the function's file, at the function's line, which tracebacks then
-    # show, and at no column: otherwise, tracebacks would mark text of the function as the wrapper.
+    # wrapper with the function's file and line, which tracebacks then show, but with no column:
+    # otherwise, tracebacks would underline part of that line as if it were the wrapper's code.
     source = "def wrapper(*args, **kwargs): return call(args, kwargs)"
     if inspect.iscoroutinefunction(call):
         source = "async def wrapper(*args, **kwargs): return await call(args, kwargs)"
@@ -566,7 +566,7 @@ def _make_wrapper(function: Any, call: Any) -> Any:
     namespace = {"call": call}
     exec(compile(tree, function.__code__.co_filename, "exec"), namespace)
     wrapper = functools.wraps(function)(namespace["wrapper"])
-    # On Python 3.14, functools.wraps copies __annotate__ instead of __annotations__. It is None if
+    # On Python 3.14, wraps() copies __annotate__, not __annotations__. __annotate__ is None if
     # somebody, such as the Durable Functions SDK, has set __annotations__.
     if getattr(function, "__annotate__", function) is None:
         wrapper.__annotations__ = function.__annotations__

@@ -1,12 +1,12 @@
 """Measure what the timer costs: python tests/benchmark.py
 
-It needs the package to be installed, and prints
+The script needs the package to be installed, and prints
 
 - the microseconds that the hooks take for an invocation, compared with the tutorial's hooks;
-- the microseconds that an invocation takes if the worker doesn't call the hooks, compared with a
-  call of the same function between the two hooks;
+- the microseconds that an invocation takes if the worker doesn't call the hooks, compared with
+  calling the pre hook, the function and the post hook directly;
 - the milliseconds that ``configure(app=app)`` adds to the start of an app;
-- the MiB by which the process grows if invocations raise.
+- the MiB by which the process grows if a million invocations raise.
 
 Times and comparisons are medians of several runs. A run measures every row of a table once, so that
 a busy moment of the machine affects all rows.
@@ -122,7 +122,7 @@ HOOK_ROWS = [
     ("  with append_to_http_response=True", make_timer(append_to_http_response=True), None),
 ]
 FUNCTION_ROWS = [
-    ("a function between the two hooks", Timer, hello),
+    ("the pre hook, a function and the post hook", Timer, hello),
     ("a decorated function", None, Timer.timed(hello)),
     ("a function of an app passed to configure()", None, load_functions(APP)[0]),
 ]
@@ -179,7 +179,7 @@ def added_to_start(count):
 
 
 def memory_growth(extension, count):
-    """Return the MiB by which the process grows if ``count`` invocations raise: no post hook."""
+    """Return the MiB by which ``count`` calls of only the pre hook make the process grow."""
     import resource  # This module does not exist on Windows.
 
     class Raising(extension):

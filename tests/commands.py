@@ -21,7 +21,7 @@ def host_command(*arguments: object) -> List[str]:
 
 
 def host_environment(**settings: str) -> Dict[str, str]:
-    """Return the environment variables of a machine with only Python and this checkout."""
+    """Return the environment without a worker's variables, with this checkout on PYTHONPATH."""
     environment = {name: value for name, value in os.environ.items() if name != APP_SETTING}
     environment.pop(WORKER_RUNTIME, None)
     environment.update({"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}, **settings)

@@ -1,4 +1,4 @@
-"""Shared fixtures and helpers: fakes, calls of the hooks, a recording extension, other Pythons."""
+"""Shared fixtures and helpers: fakes, hook calls, a recording extension, fake Python versions."""
 
 import asyncio
 import contextlib
@@ -135,7 +135,7 @@ def reset_extension(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def empty_registry() -> Iterator[None]:
-    """Hide the extensions registered so far during a test, and restore them afterwards."""
+    """During a test, hide the extensions that are already registered; restore them afterwards."""
     hooks = azure.functions.ExtensionMeta.get_application_hooks()
     before = [list(registered) for registered in hooks]
     for registered in hooks:

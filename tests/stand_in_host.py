@@ -2,14 +2,14 @@
 
     python tests/stand_in_host.py [APP] [--port 7071] [--once]
 
-It serves the HTTP-triggered functions of APP, a folder with a function app of the v1 or the v2
-programming model, calls worker extensions as the Python worker does, and responds as the Functions
-host does. If the Functions host fails, drops something or closes a connection without a word, the
-stand-in host does the same and prints the reason. It doesn't support keys, route constraints,
-default values in routes, or bindings other than HTTP and ``context``.
+APP is a folder with a function app of the v1 or the v2 programming model. The stand-in host serves
+its HTTP-triggered functions, calls worker extensions as the Python worker does, and responds as the
+Functions host does. If the Functions host would fail, drop something or close a connection without
+an explanation, the stand-in host does the same and prints the reason. It doesn't support access
+keys, route constraints, default values in routes, or bindings other than HTTP and ``context``.
 
 Without APP, it serves the sample app and calls each function that accepts GET and has no parameter
-in its route. It calls the functions of another app only with ``--once``: a GET may send a mail.
+in its route. With APP, it calls functions only with ``--once``, as they may have side effects.
 """
 
 import argparse
@@ -39,7 +39,7 @@ import azure.functions
 
 SAMPLE_APP = Path(__file__).parent / "apps" / "v2"
 
-# What the host assumes if the app lacks one of these files.
+# The stand-in host's assumption for each file that the app lacks.
 ASSUMPTIONS = {
     "host.json": 'the route prefix is "api"',
     "local.settings.json": "all app settings are in the environment",
@@ -48,7 +48,7 @@ ASSUMPTIONS = {
 # The methods of an HTTP trigger that doesn't declare any.
 ALL_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 
-# The hooks of function-level and application-level extensions, each in the worker's order.
+# The hooks of function-level and application-level extensions, in the order of the worker's calls.
 LOAD_HOOKS = ("post_function_load", "post_function_load_app_level")
 PRE_HOOKS = ("pre_invocation_app_level", "pre_invocation")
 POST_HOOKS = ("post_invocation", "post_invocation_app_level")
@@ -111,7 +111,7 @@ class StandInHost:
         self, functions: Iterable[HttpFunction], prefix: str = "api", port: int = 0
     ) -> None:
         self.prefix = prefix.strip("/")
-        # The Functions host tries routes in the order of the functions' names (its issue 9876).
+        # The Functions host sorts routes by function name (azure-functions-host issue 9876).
         self.functions = sorted(functions, key=lambda function: function.name.upper())
         self.patterns = [route_pattern(self.path(function)) for function in self.functions]
         try:
@@ -223,7 +223,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 class RequestHandler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # Otherwise each response on a kept connection takes 40 ms.
+    disable_nagle_algorithm = True  # Otherwise, responses on a reused connection take 40 ms more.
 
     def __init__(self, host: StandInHost, *args: Any) -> None:
         self.host = host
@@ -299,15 +299,15 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         return response
 
     def read_body(self) -> bytes:
-        """The body, or nothing if it is chunked; raises ValueError if it has no valid length."""
+        """Return the body, or b"" if it is chunked; raise ValueError if it has no valid length."""
         encoding = self.headers.get("Transfer-Encoding")
         if encoding is None:
-            return self.rfile.read(natural(self.headers.get("Content-Length") or "0"))
+            return self.rfile.read(non_negative_int(self.headers.get("Content-Length") or "0"))
         if encoding.lower() != "chunked":
             raise ValueError(encoding)
         size = -1
         while size:
-            size = natural(self.rfile.readline().partition(b";")[0], base=16)
+            size = non_negative_int(self.rfile.readline().partition(b";")[0], base=16)
             self.rfile.read(size)
             while self.rfile.readline().strip():  # The last chunk may be followed by trailers.
                 pass
@@ -344,10 +344,10 @@ def read_response(func_ret: object) -> Response:
 
 
 def sent_response(response: Response, is_head: bool) -> Tuple[Response, str]:
-    """Return the response that the Functions host sends, and a note if that response differs."""
+    """Return the response as the Functions host sends it, and a note if the host changes it."""
     status, size = response.status, len(response.body)
     for name, value in response.headers:
-        # Kestrel, the web server of the Functions host, allows no other characters in headers.
+        # Kestrel, the web server of the Functions host, allows only these characters in headers.
         if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII):
             return Response(500), f"responds with 500, because {name!r} is not a header name"
         if not re.fullmatch(r"[\t -~]*", value):
@@ -368,7 +368,7 @@ def sent_response(response: Response, is_head: bool) -> Tuple[Response, str]:
     return response, ""
 
 
-def natural(text: Union[str, bytes], base: int = 10) -> int:
+def non_negative_int(text: Union[str, bytes], base: int = 10) -> int:
     number = int(text, base)
     if number < 0:
         raise ValueError(text)
@@ -414,7 +414,7 @@ def load_v2() -> Iterable[HttpFunction]:
     register = azure.functions.FunctionRegister
     apps = [value for value in vars(module).values() if isinstance(value, register)]
     if len(apps) != 1:
-        raise ValueError(f"{len(apps)} function apps at the top level of function_app.py, not one")
+        raise ValueError(f"function_app.py must have one function app, not {len(apps)}")
     return functions_of(apps[0])
 
 
@@ -499,7 +499,7 @@ def main() -> int:
     add = parser.add_argument
     add("app", metavar="APP", nargs="?", type=Path, help="the app's folder (default: a sample app)")
     add("--port", type=port_number, default=7071, help="0 for any free port (default: %(default)s)")
-    add("--once", action="store_true", help="call the functions as for the sample app, then stop")
+    add("--once", action="store_true", help="call the GET functions without parameter, then stop")
     options = parser.parse_args()
     app = options.app or SAMPLE_APP
 

@@ -118,7 +118,7 @@ async def greet_in_asgi(scope, receive, send):
 
 
 @pytest.mark.parametrize("kind, web_app", [("Wsgi", greet_in_wsgi), ("Asgi", greet_in_asgi)])
-def test_web_app_is_a_single_function(kind, web_app, recording):
+def test_hooks_are_called_for_a_wsgi_or_asgi_app_as_a_single_function(kind, web_app, recording):
     app = getattr(func, f"{kind}FunctionApp")(web_app)
     recording.configure(app=app)
 
@@ -183,7 +183,7 @@ def test_properties_of_a_decorated_mcp_tool_are_the_functions_parameters(
 
 def test_type_hints_set_by_the_durable_functions_sdk_are_kept(app, configure_and_load):
     def start(req: func.HttpRequest, client: "DurableClient"):  # noqa: F821
-        """The SDK passes a client, but the worker must see a string parameter."""
+        """The Durable Functions SDK passes a client, but the worker must see a string parameter."""
 
     start.__annotations__ = {"req": func.HttpRequest, "client": str}
     if hasattr(start, "__annotate__"):  # Python 3.14

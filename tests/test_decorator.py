@@ -59,7 +59,7 @@ def test_hooks_get_the_name_of_the_folder_in_the_v1_model(recording, make_v1_fun
     assert recording.called() == ["pre HttpTrigger", "post HttpTrigger"]
 
 
-def test_hooks_get_the_name_in_the_workers_context_if_the_function_takes_it(
+def test_hooks_get_the_name_from_the_context_that_the_worker_passes_to_the_function(
     recording, make_v1_function
 ):
     main = recording.timed(make_v1_function("HttpTrigger", "def main(req, context): ...").main)
@@ -107,7 +107,7 @@ def wrap_and_refer_to_object(function):
     "decorator, is_v1",
     [
         (wrap, True),
-        (wrap_partial, True),  # outside the v1 model, the hooks would get the name of the wrapper
+        (wrap_partial, True),  # not with False: outside v1, the hooks would get the wrapper's name
         (wrap_and_refer_to_partial, True),
         (wrap_and_refer_to_partial, False),
         (wrap_and_refer_to_object, True),
@@ -156,13 +156,13 @@ def test_each_hook_is_called_once_if_the_function_is_decorated_twice(function, r
     assert recording.called() == [f"pre {function.__name__}", f"post {function.__name__}"]
 
 
-def test_decorator_above_can_supply_a_parameter_and_hide_it_from_the_worker(recording):
+def test_an_outer_decorator_can_supply_a_parameter_and_hide_it_from_the_worker(recording):
     def supply_client(function):
         @functools.wraps(function)
         def with_client(req):
             return function(req=req, client="a client")
 
-        del with_client.__wrapped__  # or inspect.signature() would show the client
+        del with_client.__wrapped__  # otherwise, inspect.signature() would show the client
         return with_client
 
     @supply_client

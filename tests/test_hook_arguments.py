@@ -73,7 +73,7 @@ def test_both_hooks_get_the_workers_context_if_the_function_takes_it(way, functi
 
 
 class AttributeDict(dict):
-    """A dict whose items are also attributes, as many apps define one."""
+    """A dict whose items are also attributes. Many apps define such a class."""
 
     __getattr__ = dict.__getitem__
 

@@ -83,7 +83,7 @@ def test_every_anchor_has_a_heading():
     assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= anchors
 
 
-def test_other_links_are_absolute_so_that_they_work_on_a_package_index():
+def test_links_to_other_pages_are_absolute_so_that_they_work_on_a_package_index():
     targets = re.findall(r"\]\(([^)]*)\)", README)
 
     assert [target for target in targets if not target.startswith(("https://", "#"))] == []
@@ -487,7 +487,7 @@ def test_a_v2_web_framework_app_is_wrapped_as_one_function(kind, api, python):
 
     (function,) = names["app"].get_functions()
     assert function.get_user_function().__code__.co_name == "wrapper"
-    names["app"].startup_task_done = False  # No shutdown event on a closed loop.
+    names["app"].startup_task_done = False  # Otherwise, the SDK uses a closed event loop.
 
 
 @pytest.mark.parametrize(
@@ -498,7 +498,7 @@ def test_a_v2_web_framework_app_is_wrapped_as_one_function(kind, api, python):
     ],
     ids=["Flask", "FastAPI"],
 )
-def test_a_v1_web_framework_main_is_timed(shown, api, python):
+def test_the_main_function_of_a_v1_web_framework_app_is_timed(shown, api, python):
     python(3, 13)
     logger = FakeLogger()
     TimerExtension.configure(logger=logger)
@@ -634,15 +634,15 @@ def test_the_query_joins_each_line_with_the_request_of_its_span():
     assert "project id, " in QUERY
 
 
-def test_the_ending_by_path_replaces_ids():
+def test_the_query_ending_for_paths_replaces_ids_in_the_paths():
     pattern, replacement = re.findall(r'"([^"]*)"', ENDINGS[0])
     path = "/v1/users/17/posts/0f8fad5b-d9cb-469f-a165-70867728950e"
 
     assert re.sub(pattern, replacement, path) == "/v1/users/{id}/posts/{id}"
 
 
-def test_each_ending_uses_only_columns_of_the_query():
-    columns = {"timestamp", "itemCount", "operation_Id", "cloud_RoleInstance"}  # of traces
+def test_each_query_ending_uses_only_columns_of_the_query():
+    columns = {"timestamp", "itemCount", "operation_Id", "cloud_RoleInstance"}  # in traces
     columns |= set(re.findall(r"(\w+) = ", QUERY)) | {"function", "success", "url"}
     keywords = {"extend", "summarize", "by", "render", "timechart", "top", "desc", "project"}
     keywords |= {"Path", "5m"}

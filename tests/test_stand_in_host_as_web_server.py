@@ -32,7 +32,7 @@ def returning(func_ret, route="f", **fields):
 HELLO = returning("hello", route="hello")
 
 
-def test_a_function_that_returns_something_else_than_a_response_or_text_is_reported(serve, caplog):
+def test_a_function_that_returns_neither_a_response_nor_text_is_reported(serve, caplog):
     assert get(serve(returning(None)) + "/api/f").status == 500
     assert "a function returned NoneType, not HttpResponse or str" in caplog.text
 
@@ -65,21 +65,21 @@ def test_a_function_gets_the_request_and_the_context(serve):
         ("files/{**path}", "/api/files/a/b", {"path": "a/b"}),
     ],
 )
-def test_a_route_is_a_template_as_in_function_json(route, path, params):
+def test_a_route_template_matches_paths_and_extracts_parameters(route, path, params):
     match = stand_in_host.route_pattern("/api/" + route).fullmatch(path)
 
     found = match and {name: value for name, value in match.groupdict().items() if value}
     assert found == params
 
 
-def test_if_several_routes_match_the_function_whose_name_comes_first_is_called(serve):
+def test_the_function_whose_name_comes_first_is_called_if_several_routes_match(serve):
     first = HttpFunction("a", lambda req: "a", "items/{id}")
     second = HttpFunction("B", lambda req: "B", "items/one")
 
     assert get(serve(second, first) + "/api/items/one").body == b"a"
 
 
-def test_an_empty_route_prefix_serves_functions_at_the_top():
+def test_an_empty_route_prefix_serves_functions_at_the_root_of_the_url():
     with StandInHost([returning("f")], prefix="") as host:
         assert get(host.url + "/f").status == 200
 
@@ -131,7 +131,7 @@ def test_a_transfer_encoding_that_the_function_set_is_not_sent(serve):
     assert (framing(received), received.body) == ((None, "5"), b"whole")
 
 
-def test_of_two_values_for_one_header_only_the_last_is_sent(serve):
+def test_only_the_last_of_two_values_for_one_header_is_sent(serve):
     response = HttpResponse(headers={"X-A": "1"})
     # In azure-functions 1.7, the headers are a mapping with one value per name.
     add = getattr(response.headers, "add", response.headers.__setitem__)
@@ -149,7 +149,7 @@ def test_of_two_values_for_one_header_only_the_last_is_sent(serve):
         (HttpResponse("abc", headers={"Content-Length": "1"}), 500, False),
     ],
 )
-def test_only_a_short_content_length_closes_the_connection_of_a_head_request(
+def test_a_head_request_closes_the_connection_only_if_content_length_is_too_short(
     response, status, keeps_connection, serve
 ):
     head = (GET % b"f").replace(b"GET", b"HEAD")
@@ -213,7 +213,7 @@ def test_a_problem_that_the_functions_host_does_not_report_is_printed(note, serv
     assert (record.name, record.levelno) == ("stand_in_host", logging.WARNING)
 
 
-# The beginning of the note about a request, its end, and the request line with its headers.
+# The subject of the note about a request, the rest of the note, and the method and path.
 REQUEST_NOTES = [
     ("PUT /api/f", "responds with 404, because this path accepts only GET, POST", "PUT /api/f"),
     ("f", "drops query parameter 'b', because it has no value", "GET /api/f?a=1&b=&c=2"),
@@ -222,7 +222,7 @@ REQUEST_NOTES = [
 
 
 @pytest.mark.parametrize("subject, note, request_line", REQUEST_NOTES)
-def test_a_part_of_the_request_that_the_functions_host_drops_is_printed(
+def test_a_note_is_printed_if_the_functions_host_rejects_a_request_or_drops_a_part_of_the_request(
     subject, note, request_line, serve, caplog
 ):
     url = serve(returning("f", methods=("POST",)), returning("f", methods=("GET",)))
@@ -234,9 +234,7 @@ def test_a_part_of_the_request_that_the_functions_host_drops_is_printed(
 
 
 @pytest.mark.parametrize("path", ["/api/f?a=1&a=2", "/api/other"])
-def test_nothing_is_printed_if_parameters_are_joined_or_if_no_function_has_the_path(
-    path, serve, caplog
-):
+def test_nothing_is_printed_for_a_repeated_query_parameter_or_an_unknown_path(path, serve, caplog):
     get(serve(returning("f")) + path)
 
     assert caplog.messages == []

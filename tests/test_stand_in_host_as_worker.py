@@ -90,7 +90,7 @@ def test_hooks_are_called_in_the_order_of_the_worker(calls, serve):
 
 
 @pytest.mark.parametrize("version, setting", [((3, 11), "0"), ((3, 11), ""), ((3, 13), "1")])
-def test_no_hook_is_called_with_the_app_setting_off_or_on_python_3_13(
+def test_no_hook_is_called_on_python_3_13_or_if_the_app_setting_is_off(
     version, setting, calls, serve, python, monkeypatch
 ):
     python(*version)
@@ -100,7 +100,7 @@ def test_no_hook_is_called_with_the_app_setting_off_or_on_python_3_13(
     assert calls == []
 
 
-def test_if_a_function_raises_the_post_hook_is_not_called_and_the_response_is_500(
+def test_the_post_hook_is_not_called_and_the_response_is_500_if_a_function_raises(
     recording, worker_with_hooks, serve
 ):
     def fails(req):
@@ -145,7 +145,8 @@ def test_the_context_of_a_failed_invocation_is_garbage_collected(
 
     url = serve(fails)
     get(url + "/api/fails")
-    get(url + "/api/fails")  # The thread of the first request may not have ended yet.
+    # The first request's thread may still hold the context. This request gives it time to end.
+    get(url + "/api/fails")
     gc.collect()
 
     assert contexts[0]() is None

@@ -28,7 +28,7 @@ def v1_app(folder, *bindings, name="hello", source="def main(req): return 'hello
     return folder
 
 
-def test_with_once_the_host_prints_the_response_of_a_function_and_stops(tmp_path):
+def test_the_once_option_prints_the_response_of_a_function_and_stops_the_host(tmp_path):
     result = run_host(v1_app(tmp_path, HTTP, OUTPUT))
 
     assert re.search(r"\nGET http://localhost:\d+/api/hello\nHTTP/1.1 200 OK\n", result.stdout)
@@ -64,13 +64,13 @@ def test_each_function_is_listed_with_its_url_or_the_reason_why_it_is_not_served
     ]
 
 
-def test_with_once_the_host_calls_each_function_that_accepts_get_and_has_no_parameter(printed):
+def test_the_once_option_calls_each_function_that_accepts_get_and_has_no_route_parameter(printed):
     called = re.findall("^GET http://localhost(.*)", printed, re.MULTILINE)
 
     assert called == ["/api/any", "/api/get"]
 
 
-def test_without_once_the_host_calls_no_function_of_a_given_app(tmp_path):
+def test_the_host_calls_no_function_of_a_given_app_without_the_once_option(tmp_path):
     source = "calls = []\ndef main(req): calls.append(req); return str(len(calls))"
 
     with running_host(v1_app(tmp_path, HTTP, source=source)) as (_, url, _):
@@ -91,7 +91,7 @@ def test_a_function_without_an_http_trigger_has_no_url(serve):
 
 
 @needs_v2
-def test_a_v2_function_has_the_folder_of_its_file_and_is_not_served_without_an_http_trigger():
+def test_a_v2_function_for_a_schedule_has_the_folder_of_its_file_and_is_not_served():
     app = func.FunctionApp()
 
     @app.timer_trigger(schedule="0 0 * * * *", arg_name="timer")
@@ -104,7 +104,7 @@ def test_a_v2_function_has_the_folder_of_its_file_and_is_not_served_without_an_h
     assert function.refusal == "tick is not served (unsupported trigger: timerTrigger)."
 
 
-def test_the_apps_settings_apply_unless_the_environment_has_them_and_so_does_the_route_prefix(
+def test_the_host_uses_the_apps_route_prefix_and_the_app_settings_that_the_environment_lacks(
     tmp_path,
 ):
     source = "from os import environ\ndef main(req): return environ['ONE'] + environ['TWO']"

@@ -43,7 +43,7 @@ def test_the_elapsed_time_is_in_real_seconds():
     assert 0 < float(elapsed(message)) <= time.perf_counter() - before
 
 
-def test_an_app_that_never_calls_configure_gets_both_lines_and_an_unchanged_response():
+def test_an_app_that_never_calls_configure_gets_both_log_lines_and_an_unchanged_response():
     response = HttpResponse("hello")
 
     messages = invoke(response)
@@ -131,7 +131,7 @@ def test_a_failure_to_log_is_shown_on_stderr_and_affects_neither_body_nor_header
     assert capsys.readouterr().err.count("OSError: No space left on device") == 2
 
 
-def test_a_failure_to_append_is_shown_on_stderr_and_affects_neither_lines_nor_header(capsys):
+def test_a_failure_to_append_is_shown_on_stderr_and_affects_neither_log_lines_nor_header(capsys):
     TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
     response = HttpResponse("hello", status_code="teapot")
 
@@ -142,7 +142,7 @@ def test_a_failure_to_append_is_shown_on_stderr_and_affects_neither_lines_nor_he
     assert "ValueError: invalid literal for int() with base 10: 'teapot'" in capsys.readouterr().err
 
 
-def test_a_failure_to_add_the_header_is_shown_on_stderr_and_does_not_affect_the_lines(capsys):
+def test_a_failure_to_add_the_header_is_shown_on_stderr_and_does_not_affect_the_log_lines(capsys):
     TimerExtension.configure(server_timing_header=True)
 
     messages = invoke(types.SimpleNamespace(status_code=200, headers=["not a mapping"]))
@@ -151,7 +151,7 @@ def test_a_failure_to_add_the_header_is_shown_on_stderr_and_does_not_affect_the_
     assert capsys.readouterr().err.count("AttributeError: ") == 1
 
 
-def test_lines_go_to_the_logger_of_the_worker_unless_another_logger_is_configured(
+def test_log_lines_go_to_the_logger_of_the_worker_unless_another_logger_is_configured(
     serve, worker_with_hooks, caplog
 ):
     caplog.set_level(logging.INFO)

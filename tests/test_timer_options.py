@@ -79,7 +79,7 @@ def test_a_subclass_has_the_defaults_until_it_is_configured(empty_registry):
 
 @pytest.mark.parametrize("option", ["append_to_http_response", "server_timing_header"])
 @pytest.mark.parametrize("value", ["yes", 1, None])
-def test_a_bool_option_raises_a_type_error_for_any_other_value(option, value):
+def test_configure_raises_a_type_error_if_a_bool_option_is_not_a_bool(option, value):
     with pytest.raises(TypeError, match=f"^{option} must be True or False, not {value!r}$"):
         TimerExtension.configure(**{option: value})
 

@@ -89,7 +89,9 @@ def test_an_entry_that_the_function_set_is_kept_even_if_the_timer_adds_the_same_
         ("!#$%&'*+-.^_`|~09azAZ", "!#$%&'*+-.^_`|~09azAZ"),
     ],
 )
-def test_characters_that_are_not_allowed_in_a_token_become_underscores(function_name, token, clock):
+def test_characters_of_the_function_name_that_the_header_does_not_allow_become_underscores(
+    function_name, token, clock
+):
     response = HttpResponse()
 
     invoke(response, function_name=function_name)
