@@ -326,7 +326,7 @@ def _add_server_timing(response: Any, name: str, seconds: float, added_attribute
     with _response_lock:
         found = [header for header in headers.items() if header[0].lower() == "server-timing"]
         # This also splits at commas inside quoted strings; the join below undoes that.
-        entries = ", ".join(value for _, value in found).split(",")
+        entries = ", ".join(str(value) for _, value in found).split(",")
         # Copies of a response share its headers, so the headers remember what was added.
         added_before = getattr(headers, added_attribute, None)
         ours = [entry for entry in entries if entry.strip() == added_before]
