@@ -108,6 +108,7 @@ def framing(response):
         ("GET", "1.1", HttpResponse(status_code=205), (None, "0")),
         ("GET", "1.1", HttpResponse(status_code=204), (None, None)),
         ("GET", "1.1", HttpResponse(status_code=304), (None, None)),
+        ("GET", "1.1", HttpResponse(status_code=304, headers={"Content-Length": "5"}), (None, "5")),
         ("HEAD", "1.1", HttpResponse("hello"), (None, None)),
         ("HEAD", "1.1", HttpResponse(headers={"Content-Length": "5"}), (None, "5")),
     ],

@@ -42,7 +42,7 @@ def test_the_options_apply_to_the_log_lines_the_body_and_the_header(way, functio
 
 
 @both_ways
-def test_log_lines_go_to_the_logger_of_the_package_unless_another_logger_is_configured(way, caplog):
+def test_log_lines_go_to_the_logger_of_the_package_by_default(way, caplog):
     caplog.set_level(logging.INFO)
 
     way(TimerExtension, hello)(req=None)
