@@ -22,7 +22,7 @@ class SourceDistribution(sdist):
 
 setup(
     name="python-worker-extension-timer",
-    version="1.0.0",
+    version="1.1.0",
     description="An Azure Functions worker extension that times each invocation of a Python app",
     long_description=Path(__file__).with_name("readme.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -4,7 +4,7 @@ A worker extension with the package, class and option names of Microsoft's tutor
 https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
 
 The first half is the extension; replace that half to write your own. The second half calls the pre
-hook and the post hook of an extension when the worker doesn't; leave that half unchanged.
+hook and the post hook of an extension, so that no worker has to; leave that half unchanged.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import ast
 import codecs
 import contextlib
+import copy
 import functools
 import inspect
-import itertools
 import json
 import logging
 import os
@@ -28,7 +28,6 @@ import weakref
 from contextvars import ContextVar
 from pathlib import Path
 from time import perf_counter
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import azure.functions
@@ -43,17 +42,19 @@ if TYPE_CHECKING:
 
 __all__ = ["TimerExtension"]
 
-# If a function raises, the worker doesn't call the post hook, so the start time stays stored. While
-# more than this many start times are stored, a new one is removed with its invocation's context.
-_MAX_PENDING_STARTS = 4000
+# A worker that calls the hooks calls no post hook for a function that raises, so the start time stays
+# stored. While more than this many start times are stored, each new one is removed when the context
+# of its invocation is garbage-collected.
+_PENDING_STARTS_THRESHOLD = 4000
 
 
 class TimerExtension(AppExtensionBase):
     """Logs how long each invocation takes, and can show the time in the HTTP response.
 
-    ``configure(app=app)`` times a whole app; the decorator ``timed`` times one function. On Python
-    3.7 to 3.12, with the app setting ``PYTHON_ENABLE_WORKER_EXTENSIONS=1``, the worker calls the
-    hooks, and importing the module is enough to get the log lines.
+    ``configure(app=app)`` times a whole app; the decorator ``timed`` times one function. Both work
+    on every Python version, whether the app setting ``PYTHON_ENABLE_WORKER_EXTENSIONS`` is on or
+    off. If an app uses neither, the worker calls the hooks as in the tutorial: on Python 3.7 to
+    3.12, if the app setting is on. Then importing the module is enough to get the log lines.
 
     Times come from a monotonic clock, in seconds. Errors in the timing never reach the app: if a
     logger or a response raises, the traceback is written to stderr.
@@ -72,8 +73,7 @@ class TimerExtension(AppExtensionBase):
 
     # Used by the second half; see init().
     app: azure.functions.FunctionRegister | None
-    _may_warn: bool
-    _invocation: ContextVar[SimpleNamespace]
+    _invocation: ContextVar[_Invocation | None]
 
     @classmethod
     def init(cls) -> None:
@@ -89,8 +89,7 @@ class TimerExtension(AppExtensionBase):
         # For the second half. It can't set these itself, because the SDK calls init() before the
         # second half is defined.
         cls.app = None
-        cls._may_warn = True
-        cls._invocation = ContextVar(cls.__name__, default=SimpleNamespace(context=None))
+        cls._invocation = ContextVar(cls.__name__, default=None)
 
     @classmethod
     def configure(
@@ -108,27 +107,29 @@ class TimerExtension(AppExtensionBase):
         Parameters
         ----------
         app : azure.functions.FunctionApp, AsgiFunctionApp, WsgiFunctionApp or DFApp, default None
-            The app to time. The log shows its registered function names. The hooks are called on
-            every Python version, even if ``PYTHON_ENABLE_WORKER_EXTENSIONS`` is off.
+            The app to time. Each function is logged under its registered name.
         append_to_http_response : bool, default False
             Append `` (TimeElapsed: <seconds> sec)`` to the body of an ``HttpResponse``, in its
             charset. This makes JSON and XML invalid. Nothing is appended if the status is 1xx, 204,
-            205, 206 or 304; if a header ``Content-Encoding``, ``Content-Range``, ``Content-MD5``,
-            ``Digest``, ``Content-Digest``, ``Repr-Digest`` or a strong ``ETag`` describes the body;
-            if the body is empty but ``Content-Length`` isn't 0, as in a response to HEAD; or if the
-            charset isn't UTF-8 and can't decode the body.
+            205, 206 or 304; if the response has one of the headers ``Content-Encoding``,
+            ``Content-Range``, ``Content-MD5``, ``Digest``, ``Content-Digest`` and ``Repr-Digest``,
+            or a strong ``ETag``; if the body is empty but ``Content-Length`` isn't 0, as in a
+            response to HEAD; or if the charset isn't UTF-8 and can't decode the body.
         log_min_seconds : float, default None
             ``None`` logs the start and the elapsed time of each invocation. A number logs only the
             elapsed time, if it is at least that many seconds: 0 logs each invocation, ``math.inf``
             none. On the Functions host, the log lines cost far more time than the timing does.
         logger : logging.Logger, default None
-            The logger for the log lines, or any object with an ``info(message)`` method. Default:
-            the worker's logger, whose lines don't reach Application Insights, or the logger
-            ``python_worker_extension_timer`` if the worker doesn't call the hooks.
+            The logger for the log lines, or any object with an ``info(message)`` method. The
+            default is the logger ``python_worker_extension_timer``; if the worker calls the hooks,
+            the default is the worker's logger, whose lines don't reach Application Insights. If the
+            logger is a ``logging.Logger``, the record of the elapsed time has the attributes
+            ``timed_function`` (str), ``elapsed_seconds`` (float) and, only if the function raised,
+            ``exception_type`` (str).
         server_timing_header : bool, default False
-            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of any
-            response object, that is, one with a ``status_code`` and mutable ``headers``. Browsers
-            show this header: https://www.w3.org/TR/server-timing/
+            Add ``<function name>;dur=<milliseconds>`` to the ``Server-Timing`` header of each
+            ``HttpResponse``, and of each Starlette response, which functions return with HTTP
+            streams. Browsers show this header: https://www.w3.org/TR/server-timing/
 
         Raises
         ------
@@ -140,8 +141,9 @@ class TimerExtension(AppExtensionBase):
         UserWarning
             If an argument is unknown. The argument is ignored.
         RuntimeWarning
-            Once, in a worker, if nothing calls the hooks: the worker doesn't, no app is passed, and
-            no function has been decorated.
+            In a worker, if the call has no effect, because no app is passed, no function has been
+            decorated, and the worker doesn't call the hooks; or if an earlier call passed the app
+            and this call doesn't, so that the app is no longer timed.
         """
         for option, value in (
             ("append_to_http_response", append_to_http_response),
@@ -163,7 +165,7 @@ class TimerExtension(AppExtensionBase):
         cls.log_min_seconds = log_min_seconds
         cls.logger = logger
         cls.server_timing_header = server_timing_header
-        _set_up_hooks(cls, app, cls.timed, args, kwargs)
+        _set_up_hooks(cls, app, "timed", args, kwargs)
 
     @classmethod
     def pre_invocation_app_level(
@@ -176,18 +178,13 @@ class TimerExtension(AppExtensionBase):
     ) -> None:
         """Log that the invocation starts, and store its start time."""
         if cls.log_min_seconds is None:
-            try:
-                log = logger if cls.logger is None else cls.logger
-                log.info(f"Recording start time of {context.function_name}")
-            except Exception:
-                _report()
+            log = logger if cls.logger is None else cls.logger
+            _attempt(log.info, f"Recording start time of {context.function_name}")
         starts, key = cls.start_timestamps, context.invocation_id
         starts[key] = start = perf_counter()
-        if len(starts) > _MAX_PENDING_STARTS:
-            # A retry has the same invocation id, but a later start time, which must not be removed.
-            weakref.finalize(
-                context, lambda s, k, t: s.get(k) == t and s.pop(k, None), starts, key, start
-            )
+        if len(starts) > _PENDING_STARTS_THRESHOLD:
+            with contextlib.suppress(TypeError):  # a SimpleNamespace can't be weakly referenced
+                weakref.finalize(context, _remove_start, starts, key, start)
 
     @classmethod
     def post_invocation_app_level(
@@ -197,36 +194,30 @@ class TimerExtension(AppExtensionBase):
         func_args: dict[str, object] | None = None,
         func_ret: object = None,
         *args: object,
+        exception: BaseException | None = None,
         **kwargs: object,
     ) -> None:
-        """Report the elapsed time. The worker calls this only if the function returned."""
+        """Report the elapsed time.
+
+        ``exception`` is the exception that the function raised. If the worker calls the hooks, it
+        doesn't call this hook for a function that raised.
+        """
         end = perf_counter()
         start = cls.start_timestamps.pop(context.invocation_id, None)
         if start is None:
             return
-        seconds = end - start
-        elapsed = str(seconds)
-        # Each of the three parts has its own try block: if one part fails, the others still run.
+        seconds, name, added = end - start, context.function_name, cls._added_attribute
         if cls.log_min_seconds is None or seconds >= cls.log_min_seconds:
-            try:
-                log = logger if cls.logger is None else cls.logger
-                log.info(f"Time taken to execute {context.function_name} is {elapsed} sec")
-            except Exception:
-                _report()
+            log = logger if cls.logger is None else cls.logger
+            _attempt(_log_elapsed, log, name, seconds, exception)
         if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
-            try:
-                _append_to_body(func_ret, f" (TimeElapsed: {elapsed} sec)", cls._added_attribute)
-            except Exception:
-                _report()
+            _attempt(_append_to_body, func_ret, f" (TimeElapsed: {seconds} sec)", added)
         if cls.server_timing_header:
-            try:
-                _add_server_timing(func_ret, context.function_name, seconds, cls._added_attribute)
-            except Exception:
-                _report()
+            _attempt(_add_server_timing, func_ret, name, seconds, added)
 
     @classmethod
     def timed(cls, function: _Function) -> _Function:
-        """Decorate one function to time it, on any Python version.
+        """Decorate one function to time it.
 
         Place the decorator directly above the ``def``::
 
@@ -244,9 +235,7 @@ class TimerExtension(AppExtensionBase):
         Returns
         -------
         function
-            A wrapper with the signature, type hints and source file of the function. If the
-            function raises, the wrapper reports its time as well. If the worker calls the hooks,
-            the function is returned unchanged.
+            A wrapper with the signature, type hints and source file of the function.
 
         Raises
         ------
@@ -256,10 +245,33 @@ class TimerExtension(AppExtensionBase):
         return _decorate(cls, function)
 
 
+def _remove_start(starts: dict[str, float], key: str, start: float) -> None:
+    # A retry has the same invocation id, but a later start time, which must stay.
+    if starts.get(key) == start:
+        del starts[key]
+
+
+def _log_elapsed(log: Any, name: str, seconds: float, exception: BaseException | None) -> None:
+    message = f"Time taken to execute {name} is {seconds} sec"
+    # These become attributes of the log record. They don't include function_name, which
+    # azure-functions-logging sets, and none is None, which OpenTelemetry would warn about.
+    extra: dict[str, object] = {"timed_function": name, "elapsed_seconds": seconds}
+    if exception is not None:
+        exception_type = type(exception).__name__
+        message += f" (raised {exception_type})"
+        extra["exception_type"] = exception_type
+    if isinstance(log, (logging.Logger, logging.LoggerAdapter)):
+        # The app's record factory may set the same names, or a subclass of Logger take no extra.
+        with contextlib.suppress(KeyError, TypeError):
+            log.info(message, extra=extra)
+            return
+    log.info(message)
+
+
 # Concurrent invocations may return the same response object. The lock keeps its body and headers
 # consistent. But the worker reads the object after the hooks, so every client gets the time of the
-# last invocation. The lock is reentrant, as a finalizer may call a hook while the lock is held.
-_response_lock = threading.RLock()
+# last invocation.
+_response_lock = threading.Lock()
 
 # Nothing is appended with these statuses. 1xx, 204, 205 and 304 allow no body: with the last three,
 # the Functions host drops the body and closes the connection. With 206, the headers state which
@@ -275,27 +287,26 @@ _CHARSET_PARAMETER = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE
 
 
 def _append_to_body(response: Any, suffix: str, added_attribute: str) -> None:
-    _response_lock.acquire()  # acquire() and release() take half the time of a with statement
-    try:
-        status = response.status_code
-        if status != 200 and int(status) in _FIXED_BODY_STATUSES:  # int() is slow
+    with _response_lock:
+        if int(response.status_code) in _FIXED_BODY_STATUSES:
             return
         # HttpResponse has no public way to set its body; every version of the SDK keeps it here.
-        body, charset, headers = response._HttpResponse__body, response.charset, {}
-        if response.headers:
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            is_described = not _BODY_DESCRIBING_HEADERS.isdisjoint(headers)
-            has_strong_etag = not headers.get("etag", "W/").startswith("W/")
-            is_response_to_head = not body and headers.get("content-length", "0") != "0"
-            if is_described or has_strong_etag or is_response_to_head:
-                return
-            # If the function set a Content-Type header, the worker ignores response.charset.
-            parameter = _CHARSET_PARAMETER.search(headers.get("content-type", ""))
-            charset = parameter.group(1) if parameter else charset
-        if hasattr(response, added_attribute):  # an app may return the same response every time
-            body = body.replace(getattr(response, added_attribute), b"", 1)
+        body, headers = response._HttpResponse__body, response.headers
+        values = {name.lower(): value for name, value in headers.items()}
+        is_described = not _BODY_DESCRIBING_HEADERS.isdisjoint(values)
+        has_strong_etag = not values.get("etag", "W/").startswith("W/")
+        # Check this before the old suffix is removed below: a reused response whose body was empty
+        # has the Content-Length of that suffix.
+        is_response_to_head = not body and values.get("content-length", "0") != "0"
+        if is_described or has_strong_etag or is_response_to_head:
+            return
+        # An app may return the same response every time: remove what the last invocation added.
+        body = body.replace(getattr(response, added_attribute, b""), b"", 1)
+        # If the function set a Content-Type header, the worker ignores response.charset.
+        parameter = _CHARSET_PARAMETER.search(values.get("content-type", ""))
+        charset = parameter.group(1) if parameter else response.charset
         try:
-            if charset == "utf-8" or codecs.lookup(charset).name == "utf-8":  # the lookup is slow
+            if codecs.lookup(charset).name == "utf-8":
                 added = suffix.encode()
                 body += added
             else:
@@ -304,12 +315,14 @@ def _append_to_body(response: Any, suffix: str, added_attribute: str) -> None:
                 added = suffix.encode(charset)[len("".encode(charset)) :]  # without that mark
         except (LookupError, ValueError):  # unknown charset, or a body that can't be decoded
             return
-        if "content-length" in headers:
-            response.headers["Content-Length"] = str(len(body))
+        if "content-length" in values:
+            # Copies of a response share its headers, but not its body. Unlike copy(), deepcopy()
+            # keeps the attribute that _add_server_timing() sets.
+            headers = copy.deepcopy(headers)
+            headers["Content-Length"] = str(len(body))
         response._HttpResponse__body = body
+        response._HttpResponse__headers = headers
         setattr(response, added_attribute, added)
-    finally:
-        _response_lock.release()
 
 
 # Matches a character that is not allowed in an HTTP token, such as a Server-Timing metric name:
@@ -318,12 +331,14 @@ _NOT_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
 def _add_server_timing(response: Any, name: str, seconds: float, added_attribute: str) -> None:
-    # Responses of every framework have a status_code and headers; strings and other values don't.
-    headers: Any = getattr(response, "headers", None)
-    if not (hasattr(response, "status_code") and hasattr(headers, "__setitem__")):
-        return
     added = f"{_NOT_TOKEN.sub('_', name)};dur={seconds * 1000:.3f}"
     with _response_lock:
+        headers: Any = getattr(response, "headers", None)
+        # Only responses have a status_code and mutable headers. Headers without a __dict__, such as
+        # a plain dict, can't remember what was added.
+        is_response = hasattr(response, "status_code") and hasattr(headers, "__setitem__")
+        if not (is_response and hasattr(headers, "__dict__")):
+            return
         found = [header for header in headers.items() if header[0].lower() == "server-timing"]
         # This also splits at commas inside quoted strings; the join below undoes that.
         entries = ", ".join(str(value) for _, value in found).split(",")
@@ -339,9 +354,9 @@ def _add_server_timing(response: Any, name: str, seconds: float, added_attribute
 
 
 # --------------------------------------------------------------------------------------------------
-# This half calls the hooks when the worker doesn't: on Python 3.13 and later, or if the app setting
-# is off. Keep this half unchanged in your own extension. It uses the name and hooks of the class,
-# the name of the decorator, configure()'s parameter names, and the attributes that init() sets.
+# This half calls the hooks for an app passed to configure() and for decorated functions, so that no
+# worker has to. Keep this half unchanged in your own extension. It uses the name and the hooks of
+# the class, the parameter names of configure(), and the attributes that init() sets for this half.
 
 # The app setting that makes the worker call extension hooks, and the values that the worker treats
 # as on and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
@@ -358,10 +373,9 @@ _logger = logging.getLogger(__name__)
 def _worker_calls_hooks() -> bool:
     """Return whether the worker calls hooks. An extension can't ask, so apply the worker's rule."""
     setting = os.environ.get(_APP_SETTING, "").strip().lower()
-    # The worker for Python 3.9 treats a missing setting as on. Outside a worker, missing means off.
-    if sys.version_info[:2] == (3, 9) and "FUNCTIONS_WORKER_RUNTIME" in os.environ:
-        return setting not in _OFF
-    return setting in _ON and sys.version_info < (3, 13)
+    # The worker for Python 3.9 treats a missing setting as on.
+    is_on = setting not in _OFF if sys.version_info[:2] == (3, 9) else setting in _ON
+    return is_on and sys.version_info < (3, 13)
 
 
 def _check_app(app: object) -> None:
@@ -374,40 +388,68 @@ def _check_app(app: object) -> None:
         )
 
 
-def _set_up_hooks(extension: Any, app: Any, decorator: Any, args: Any, kwargs: Any) -> None:
-    """Last step of configure(): wrap the app's functions if necessary, and warn about mistakes."""
-    extension.app = app
-    worker_calls_hooks = _worker_calls_hooks()
-    if app is not None and not worker_calls_hooks:
+def _set_up_hooks(extension: Any, app: Any, decorator: str, args: Any, kwargs: Any) -> None:
+    """Last step of configure(): call the hooks for the app, and warn about mistakes."""
+    earlier_app, extension.app = extension.app, app
+    if app is not None:
+        _unregister_hooks(extension)
         _wrap_functions_of(app, extension)
+    # Warn last: an app may turn warnings into errors. Warn instead of logging: the host drops what
+    # is logged during import.
+    _warn_about_unknown_arguments(extension, [*map(repr, args), *kwargs])
+    if "FUNCTIONS_WORKER_RUNTIME" in os.environ and app is None:
+        _warn_if_not_called(extension, decorator, earlier_app)
 
+
+def _warn_about_unknown_arguments(extension: Any, unknown: list[str]) -> None:
     # Accept any argument, as the SDK's base class does, but don't ignore a misspelt one silently.
-    # Warn instead of logging: the host drops what is logged during import. Warn last: an app may
-    # turn warnings into errors.
-    name = extension.__name__
-    unknown = [*map(repr, args), *kwargs]
     if unknown:
         parameters = inspect.signature(extension.configure).parameters.values()
         known = [option.name for option in parameters if option.kind is option.KEYWORD_ONLY]
         message = (
-            f"{name}.configure() got unknown arguments: {', '.join(unknown)}. It accepts "
-            f"{', '.join(known)}."
+            f"{extension.__name__}.configure() ignores unknown arguments: {', '.join(unknown)}. "
+            f"Options are keyword arguments: {', '.join(known)}."
         )
-        warnings.warn(message, UserWarning, stacklevel=3)
-    in_worker = "FUNCTIONS_WORKER_RUNTIME" in os.environ
-    if in_worker and not worker_calls_hooks and app is None and extension._may_warn:
-        extension._may_warn = False
+        warnings.warn(message, UserWarning, stacklevel=4)
+
+
+def _warn_if_not_called(extension: Any, decorator: str, earlier_app: Any) -> None:
+    name = extension.__name__
+    if earlier_app is not None:
+        message = (
+            f"{name} no longer has an effect on the app: an earlier call of {name}.configure() "
+            f"passed the app, and this call doesn't. Pass the app in every call: "
+            f"{name}.configure(app=app)."
+        )
+    elif _is_registered(extension) and not _worker_calls_hooks():
         setting = os.environ.get(_APP_SETTING) or "missing"
         reason = f"because the app setting {_APP_SETTING} is {setting}"
         remedy = f"; or set {_APP_SETTING}=1"
         if sys.version_info >= (3, 13):
             reason, remedy = "on Python 3.13 and later", ""
         message = (
-            f"Nothing calls the hooks of {name}: the worker doesn't, {reason}. Pass the app, "
-            f"{name}.configure(app=app); or decorate v1 functions with "
-            f"@{name}.{decorator.__name__} above this call{remedy}."
+            f"{name} has no effect: nothing calls its hooks. The worker doesn't, {reason}. Pass "
+            f"the app, {name}.configure(app=app); or decorate functions with @{name}.{decorator} "
+            f"above this call{remedy}."
         )
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    else:
+        return
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def _is_registered(extension: Any) -> bool:
+    """Return whether the SDK has the hooks, so that a worker may call them."""
+    hooks: Any = azure.functions.ExtensionMeta.get_application_hooks()
+    registered = [hook.ext_impl for hook in hooks.pre_invocation_app_level]
+    return extension.pre_invocation_app_level in registered
+
+
+def _unregister_hooks(extension: Any) -> None:
+    """Take the hooks out of the SDK's registry, so that the worker doesn't call them as well."""
+    registry: Any = azure.functions.ExtensionMeta.get_application_hooks()
+    for name in ("pre_invocation_app_level", "post_invocation_app_level"):
+        hooks, own = getattr(registry, name), getattr(extension, name)
+        hooks[:] = [hook for hook in hooks if hook.ext_impl != own]
 
 
 def _wrap_functions_of(app: Any, extension: Any) -> None:
@@ -431,17 +473,16 @@ def _wrap_functions_of(app: Any, extension: Any) -> None:
 def _decorate(extension: Any, function: _Function) -> _Function:
     if not hasattr(function, "__code__"):
         raise TypeError(
-            "the decorator goes right above the def, below @app.route(...) and any other decorator "
-            f"of the SDK; it takes a function, not {type(function).__name__}"
+            f"the decorator takes a function, not {type(function).__name__}. Place the decorator "
+            "directly above the def; in the v2 model, below @app.route(...) and any other "
+            "decorator of the SDK."
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"can't decorate the generator function {function.__name__}; for an orchestrator, use "
             f"{extension.__name__}.configure(app=app)"
         )
-    if _worker_calls_hooks():
-        return function
-    extension._may_warn = False
+    _unregister_hooks(extension)
     wrapper: _Function = _wrap(extension, function, _function_name(function))
     return wrapper
 
@@ -458,112 +499,40 @@ def _function_name(function: Any) -> str:
         original = innermost if hasattr(innermost, "__code__") else function
         module: Any = sys.modules.get(original.__module__)
         folder = Path(module.__file__).parent
-        definition = json.loads((folder / "function.json").read_text(encoding="utf-8-sig"))
+        definition = _parse_json((folder / "function.json").read_text(encoding="utf-8-sig"))
         if original.__name__ == (definition.get("entryPoint") or "main"):
             return folder.name
     return str(function.__name__)
 
 
+def _parse_json(text: str) -> Any:
+    """Parse JSON with comments and trailing commas, which the host accepts in a function.json."""
+    string = r'("(?:\\.|[^"\\])*")'  # group 1, which is kept: a string may contain // or ,]
+    text = re.sub(string + r"|//[^\r\n]*|/\*.*?\*/", r"\1", text, flags=re.DOTALL)
+    return json.loads(re.sub(string + r"|,(?=\s*[\]}])", r"\1", text))
+
+
+_WRAPPER = """
+{async_}def wrapper(*args, **kwargs):
+    with new_invocation(kwargs) as invocation:
+        invocation.func_ret = {await_}function(*args, **kwargs)
+        return invocation.func_ret
+"""
+
+
 def _wrap(extension: Any, function: Any, name: str, app: Any = None) -> Any:
-    """Return a wrapper that calls the hooks before and after each call of ``function``."""
-
-    def call(args: Any, kwargs: Any) -> object:
-        func_ret = None
-        invocation = _begin_invocation(extension, app, name, kwargs)
-        try:
-            func_ret = function(*args, **kwargs)
-            return func_ret
-        finally:
-            _end_invocation(extension, invocation, kwargs, func_ret)
-
-    async def call_async(args: Any, kwargs: Any) -> object:
-        func_ret = None
-        invocation = _begin_invocation(extension, app, name, kwargs)
-        try:
-            func_ret = await function(*args, **kwargs)
-            return func_ret
-        finally:
-            _end_invocation(extension, invocation, kwargs, func_ret)
-
-    is_async = inspect.iscoroutinefunction(function)
-    return _make_wrapper(function, call_async if is_async else call)
-
-
-def _begin_invocation(extension: Any, app: Any, name: str, func_args: Any) -> Any:
-    """Call the pre hook, and return a record for _end_invocation(); None if no hook is called."""
-    # Calls made, and tasks started, during an invocation belong to it and get no hooks.
-    is_part = extension._invocation.get().context is not None
-    if is_part or app not in (None, extension.app):  # configure() may have got another app since
-        return None
-    # The thread and the tasks that the function starts may hold this record after the invocation.
-    # A context of None says that the invocation has ended, so that later calls get hooks again.
-    invocation = SimpleNamespace(context=_context_for(name, func_args))
-    extension._invocation.set(invocation)
-    try:
-        extension.pre_invocation_app_level(_logger, invocation.context, func_args)
-    except Exception:
-        _report()
-    except BaseException:  # SystemExit and the like end the invocation
-        invocation.context = None
-        raise
-    return invocation
-
-
-def _end_invocation(extension: Any, invocation: Any, func_args: Any, func_ret: object) -> None:
-    """Call the post hook, also if the function raised: the hook can use sys.exc_info()."""
-    if invocation is None:
-        return
-    try:
-        extension.post_invocation_app_level(_logger, invocation.context, func_args, func_ret)
-    except Exception:
-        _report()
-    finally:
-        invocation.context = None
-
-
-def _context_for(name: str, func_args: Any) -> Any:
-    """Return the worker's context if the function takes it, otherwise a _Context."""
-    context = func_args.get("context")
-    if context is not None:
-        # The argument may be anything; for an orchestrator it is a string.
-        with contextlib.suppress(Exception):
-            if isinstance(context.function_name, str) and isinstance(context.invocation_id, str):
-                return context
-    return _Context(name)
-
-
-class _Context:
-    """The context passed to the hooks if the function doesn't take the worker's."""
-
-    # This prefix makes invocation ids unique across processes and restarts.
-    _process = uuid.uuid4().hex
-    _count = itertools.count()
-
-    def __init__(self, function_name: str) -> None:
-        self.function_name = function_name
-        self.invocation_id = f"{self._process}-{next(self._count)}"
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"this context has no {name}; add a context parameter to the function to get the "
-            "worker's context"
-        )
-
-
-def _make_wrapper(function: Any, call: Any) -> Any:
-    """Return a wrapper that passes its arguments to ``call`` and looks like ``function``."""
+    """Return a wrapper that looks like ``function`` and calls the hooks around each call of it."""
     # The worker derives context.function_directory from inspect.getfile(wrapper). So compile the
     # wrapper with the function's file and line, which tracebacks then show, but with no column:
     # otherwise, tracebacks would underline part of that line as if it were the wrapper's code.
-    source = "def wrapper(*args, **kwargs): return call(args, kwargs)"
-    if inspect.iscoroutinefunction(call):
-        source = "async def wrapper(*args, **kwargs): return await call(args, kwargs)"
-    tree = ast.parse(source)
+    is_async = inspect.iscoroutinefunction(function)
+    tree = ast.parse(_WRAPPER.format(async_="async " * is_async, await_="await " * is_async))
     node: Any
     for node in ast.walk(tree):
         node.lineno = node.end_lineno = function.__code__.co_firstlineno
         node.col_offset = node.end_col_offset = -1
-    namespace = {"call": call}
+    new_invocation = functools.partial(_Invocation, extension, app, name)
+    namespace = {"new_invocation": new_invocation, "function": function}
     exec(compile(tree, function.__code__.co_filename, "exec"), namespace)
     wrapper = functools.wraps(function)(namespace["wrapper"])
     # On Python 3.14, wraps() copies __annotate__, not __annotations__. __annotate__ is None if
@@ -573,7 +542,79 @@ def _make_wrapper(function: Any, call: Any) -> Any:
     return wrapper
 
 
-def _report() -> None:
-    """Write the current traceback to stderr, if there is a stderr."""
-    with contextlib.suppress(Exception):
-        sys.stderr.write(traceback.format_exc())
+class _Invocation:
+    """Calls the hooks around a ``with`` block, unless the block is part of another invocation."""
+
+    context: Any = None  # set while the invocation runs
+    func_ret: object = None
+
+    def __init__(self, extension: Any, app: Any, name: str, func_args: Any) -> None:
+        self.extension, self.app, self.name, self.func_args = extension, app, name, func_args
+
+    def __enter__(self) -> _Invocation:
+        # Calls made, and tasks started, during an invocation belong to it and get no hooks. They
+        # may outlive the invocation: then its context is None, and they get hooks again.
+        outer = self.extension._invocation.get()
+        is_part = outer is not None and outer.context is not None
+        # configure() may have got another app, or none, since the function was wrapped.
+        is_current = self.app is None or self.app is self.extension.app
+        if is_current and not is_part:
+            self.context = _context_for(self.name, self.func_args)
+            self.extension._invocation.set(self)
+            hook = self.extension.pre_invocation_app_level
+            try:
+                _attempt(hook, _logger, self.context, self.func_args)
+            except BaseException:  # such as SystemExit: then __exit__() isn't called
+                self._end()
+                raise
+        return self
+
+    def __exit__(self, _: object, exception: BaseException | None, __: object) -> None:
+        if self.context is None:
+            return
+        hook = self.extension.post_invocation_app_level
+        if exception is not None:
+            hook = functools.partial(hook, exception=exception)
+        try:
+            _attempt(hook, _logger, self.context, self.func_args, self.func_ret)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        # The thread, and tasks that the function started, may keep this object: free the rest.
+        self.context = self.func_args = self.func_ret = None
+
+
+def _context_for(name: str, func_args: Any) -> Any:
+    """Return the worker's context if the function takes it, otherwise a _MinimalContext."""
+    context = func_args.get("context")
+    if context is not None:
+        # The argument may be anything; for an orchestrator it is a string.
+        with contextlib.suppress(Exception):
+            if isinstance(context.function_name, str) and isinstance(context.invocation_id, str):
+                return context
+    return _MinimalContext(name)
+
+
+class _MinimalContext:
+    """The context passed to the hooks if the function doesn't take the worker's."""
+
+    def __init__(self, function_name: str) -> None:
+        self.function_name = function_name
+        self.invocation_id = str(uuid.uuid4())
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"this context has no {name}; add a context parameter to the function to get the "
+            "worker's context"
+        )
+
+
+def _attempt(function: Callable[..., object], *args: object) -> None:
+    """Call the function. If it raises, write the traceback to stderr, if there is a stderr."""
+    try:
+        function(*args)
+    except Exception:
+        # Not traceback.print_exc(): if there is no stderr, it would print to stdout.
+        with contextlib.suppress(Exception):
+            sys.stderr.write(traceback.format_exc())
