@@ -37,12 +37,6 @@ needs_v2 = pytest.mark.skipif(
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
     config.addinivalue_line("markers", "installs: needs pip and a package index")
-    for option in inspect.signature(TimerExtension.configure).parameters.values():
-        if option.default is option.empty and option.kind is option.KEYWORD_ONLY:
-            raise pytest.UsageError(
-                f"{TimerExtension.__name__}.configure() requires {option.name}. Give the option a "
-                "default: an app may never call configure()."
-            )
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
@@ -65,13 +59,13 @@ class FakeContext:
 
 
 class FakeLogger:
-    """A minimal logger for the hooks."""
+    """A minimal logger for the hooks: it keeps the messages, and takes what ``logging`` takes."""
 
     def __init__(self) -> None:
         self.messages: List[str] = []
 
-    def info(self, message: str) -> None:
-        self.messages.append(message)
+    def info(self, message: str, *args: object, **kwargs: object) -> None:
+        self.messages.append(message % args if args else message)
 
 
 def call_pre_hook(
@@ -100,6 +94,7 @@ class Call(NamedTuple):
     context: object
     func_args: Optional[Dict[str, object]]
     func_ret: object = None
+    exception: Optional[BaseException] = None
 
 
 def recording_extension() -> Any:
@@ -113,9 +108,11 @@ def recording_extension() -> Any:
             cls.calls.append(Call("pre", context.function_name, logger, context, func_args))
 
         @classmethod
-        def post_invocation_app_level(cls, logger, context, func_args=None, func_ret=None):
-            name = context.function_name
-            cls.calls.append(Call("post", name, logger, context, func_args, func_ret))
+        def post_invocation_app_level(
+            cls, logger, context, func_args=None, func_ret=None, exception=None
+        ):
+            call = Call("post", context.function_name, logger, context, func_args)
+            cls.calls.append(call._replace(func_ret=func_ret, exception=exception))
 
         @classmethod
         def called(cls) -> List[str]:
@@ -125,24 +122,25 @@ def recording_extension() -> Any:
     return Recording
 
 
+REGISTERED_HOOKS = azure.functions.ExtensionMeta.get_application_hooks()
+AFTER_IMPORT = [list(hooks) for hooks in REGISTERED_HOOKS]
+
+
 @pytest.fixture(autouse=True)
 def reset_extension(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reset TimerExtension before each test to its state after import, outside a worker."""
     monkeypatch.delenv(APP_SETTING, raising=False)
     monkeypatch.delenv(WORKER_RUNTIME, raising=False)
     TimerExtension.init()
+    for hooks, after_import in zip(REGISTERED_HOOKS, AFTER_IMPORT):
+        hooks[:] = after_import
 
 
 @pytest.fixture
-def empty_registry() -> Iterator[None]:
-    """During a test, hide the extensions that are already registered; restore them afterwards."""
-    hooks = azure.functions.ExtensionMeta.get_application_hooks()
-    before = [list(registered) for registered in hooks]
-    for registered in hooks:
-        registered.clear()
-    yield
-    for registered, kept in zip(hooks, before):
-        registered[:] = kept
+def empty_registry(reset_extension: None) -> None:
+    """Hide the extensions that are already registered."""
+    for hooks in REGISTERED_HOOKS:
+        hooks.clear()
 
 
 @pytest.fixture
@@ -168,12 +166,6 @@ def worker_with_hooks(monkeypatch: pytest.MonkeyPatch, python: Callable[..., Non
     monkeypatch.setenv(APP_SETTING, "1")
 
 
-@pytest.fixture
-def worker_without_hooks(reset_extension: None, python: Callable[..., None]) -> None:
-    """Pretend that the worker doesn't call the hooks, whatever the Python version."""
-    python(3, 13)
-
-
 def call(function: Callable[..., object], *args: object, **kwargs: object) -> object:
     """Call a sync or async function and return its result."""
     result = function(*args, **kwargs)
@@ -186,7 +178,7 @@ def load_functions(app: object) -> Dict[str, Callable[..., object]]:
 
 
 def decorated(extension: Any, function: Callable[..., object], **options: object) -> Any:
-    """Return the function with the decorator."""
+    """Return the decorated function."""
     function = extension.timed(function)
     extension.configure(**options)
     return function
@@ -201,7 +193,7 @@ def passed_with_app(extension: Any, function: Callable[..., object], **options: 
     return function
 
 
-# Run a test for both ways of calling the hooks without the worker.
+# Run a test for a decorated function and for a function of an app passed to configure().
 both_ways = pytest.mark.parametrize(
     "way", [decorated, pytest.param(passed_with_app, marks=needs_v2)]
 )

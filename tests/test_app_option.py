@@ -9,10 +9,10 @@ import pytest
 from azure.functions import HttpResponse
 
 import stand_in_host
-from conftest import APP_SETTING, call, get, load_functions, needs_v2
+from conftest import call, get, load_functions, needs_v2
 from python_worker_extension_timer import TimerExtension
 
-pytestmark = [needs_v2, pytest.mark.usefixtures("worker_without_hooks")]
+pytestmark = needs_v2
 
 
 @pytest.fixture
@@ -318,18 +318,13 @@ def test_subclass_does_not_inherit_the_app(app, recording):
     assert Subclass.app is None
 
 
-@pytest.mark.parametrize("version", [(3, 11), (3, 13)])
 @pytest.mark.parametrize(
     "make",
     [lambda: greet_in_asgi, lambda: func.FunctionApp, lambda: func.Blueprint()],
     ids=["web app", "class", "blueprint"],
 )
-def test_type_error_for_anything_but_a_function_app_says_what_to_pass(
-    make, version, app, python, monkeypatch
-):
+def test_type_error_for_anything_but_a_function_app_says_what_to_pass(make, app):
     thing = make()
-    python(*version)
-    monkeypatch.setenv(APP_SETTING, "1")
     TimerExtension.configure(app=app)
 
     with pytest.raises(TypeError) as caught:

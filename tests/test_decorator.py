@@ -9,10 +9,8 @@ import azure.functions as func
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import APP_SETTING, WORKER_RUNTIME, FakeContext, call, needs_v2
+from conftest import FakeContext, call, load_functions, needs_v2
 from python_worker_extension_timer import TimerExtension
-
-pytestmark = pytest.mark.usefixtures("worker_without_hooks")
 
 
 @pytest.fixture
@@ -43,12 +41,6 @@ async def hello_async(req: func.HttpRequest) -> HttpResponse:
 
 def echo(req):
     return req
-
-
-def test_hooks_get_the_name_of_the_function(recording):
-    recording.timed(hello)(req=None)
-
-    assert recording.called() == ["pre hello", "post hello"]
 
 
 def test_hooks_get_the_name_of_the_folder_in_the_v1_model(recording, make_v1_function):
@@ -107,7 +99,7 @@ def wrap_and_refer_to_object(function):
     "decorator, is_v1",
     [
         (wrap, True),
-        (wrap_partial, True),  # not with False: outside v1, the hooks would get the wrapper's name
+        (wrap_partial, True),  # no False case: outside v1, the hooks get the wrapper's name
         (wrap_and_refer_to_partial, True),
         (wrap_and_refer_to_partial, False),
         (wrap_and_refer_to_object, True),
@@ -132,6 +124,9 @@ def test_hooks_get_the_same_name_if_another_decorator_has_wrapped_the_function(
         ('{"entryPoint": ""}', "main"),
         ('{"entryPoint": "helper"}', "helper"),
         ('\ufeff{"entryPoint": "helper"}', "helper"),
+        ('{\n// "entryPoint": "main",\n"entryPoint": "helper"}', "helper"),
+        ('{/* "entryPoint":\n"helper" */ "bindings": [{"entryPoint": "helper"},\n],\n}', "main"),
+        ('{"scriptFile": "..//a\\\\", "x": "/*,}", "y": "*/,]", "entryPoint": "helper"}', "helper"),
         ("{", None),
         ("[]", None),
     ],
@@ -176,23 +171,12 @@ def test_an_outer_decorator_can_supply_a_parameter_and_hide_it_from_the_worker(r
 
 @needs_v2
 def test_trigger_decorator_passes_the_decorated_function_to_the_worker(recording):
-    builder = func.FunctionApp().route(route="hello")(recording.timed(hello))
+    app = func.FunctionApp()
+    app.route(route="hello")(recording.timed(hello))
 
-    builder._function.get_user_function()(req=None)
+    load_functions(app)["hello"](req=None)
 
-    assert builder._function.get_function_name() == "hello"
     assert recording.called() == ["pre hello", "post hello"]
-
-
-def test_missing_app_setting_counts_as_on_only_in_the_worker_for_python_3_9(python, monkeypatch):
-    python(3, 9)
-    assert TimerExtension.timed(hello) is not hello
-
-    monkeypatch.setenv(WORKER_RUNTIME, "python")
-    assert TimerExtension.timed(hello) is hello
-
-    monkeypatch.setenv(APP_SETTING, "0")
-    assert TimerExtension.timed(hello) is not hello
 
 
 def orchestrator(context):
@@ -204,13 +188,7 @@ async def async_generator(context):
 
 
 @pytest.mark.parametrize("function", [orchestrator, async_generator])
-@pytest.mark.parametrize("version", [(3, 11), (3, 13)])
-def test_type_error_for_a_generator_function_says_to_use_configure(
-    function, version, python, monkeypatch
-):
-    python(*version)
-    monkeypatch.setenv(APP_SETTING, "1")
-
+def test_type_error_for_a_generator_function_says_to_use_configure(function):
     with pytest.raises(TypeError) as caught:
         TimerExtension.timed(function)
 
@@ -223,17 +201,11 @@ def test_type_error_for_a_generator_function_says_to_use_configure(
 @pytest.mark.parametrize(
     "thing", ["hello", None, HttpResponse, functools.partial(hello), functools.lru_cache()(hello)]
 )
-@pytest.mark.parametrize("version", [(3, 11), (3, 13)])
-def test_type_error_for_anything_but_a_function_says_where_the_decorator_goes(
-    thing, version, python, monkeypatch
-):
-    python(*version)
-    monkeypatch.setenv(APP_SETTING, "1")
-
+def test_type_error_for_anything_but_a_function_says_where_the_decorator_goes(thing):
     with pytest.raises(TypeError) as caught:
         TimerExtension.timed(thing)
 
     assert str(caught.value) == (
-        "the decorator goes right above the def, below @app.route(...) and any other decorator "
-        f"of the SDK; it takes a function, not {type(thing).__name__}"
+        f"the decorator takes a function, not {type(thing).__name__}. Place the decorator directly "
+        "above the def; in the v2 model, below @app.route(...) and any other decorator of the SDK."
     )

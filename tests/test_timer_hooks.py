@@ -144,25 +144,35 @@ def test_a_failure_to_append_is_shown_on_stderr_and_affects_neither_log_lines_no
 
 def test_a_failure_to_add_the_header_is_shown_on_stderr_and_does_not_affect_the_log_lines(capsys):
     TimerExtension.configure(server_timing_header=True)
+    headers = type("NoMapping", (dict,), {"items": None})()
 
-    messages = invoke(types.SimpleNamespace(status_code=200, headers=["not a mapping"]))
+    messages = invoke(types.SimpleNamespace(status_code=200, headers=headers))
 
     assert len(messages) == 2
-    assert capsys.readouterr().err.count("AttributeError: ") == 1
+    assert capsys.readouterr().err.count("TypeError: ") == 1
 
 
-def test_log_lines_go_to_the_logger_of_the_worker_unless_another_logger_is_configured(
-    serve, worker_with_hooks, caplog
+@pytest.mark.parametrize("configured", [None, logging.getLogger("timer")])
+def test_lines_go_to_the_logger_of_the_worker_by_default_if_neither_app_nor_decorator_is_used(
+    configured, serve, worker_with_hooks, caplog
 ):
     caplog.set_level(logging.INFO)
+    TimerExtension.configure(append_to_http_response=True, logger=configured)
 
     def hello(req):
         return HttpResponse("hello")
 
-    url = serve(hello)
-    get(url + "/api/hello")
-    TimerExtension.configure(logger=logging.getLogger("timer"))
-    get(url + "/api/hello")
+    def fails(req):
+        raise ValueError("mine")
 
-    names = [record.name for record in caplog.records if record.name != "asyncio"]
-    assert names == ["azure_functions_worker.extension.TimerExtension"] * 2 + ["timer"] * 2
+    url = serve(hello, fails)
+    body = get(url + "/api/hello").body
+    get(url + "/api/fails")
+
+    name = "timer" if configured else "azure_functions_worker.extension.TimerExtension"
+    lines = [record.getMessage() for record in caplog.records if record.name == name]
+    assert lines == [
+        "Recording start time of hello",
+        f"Time taken to execute hello is {elapsed(body.decode())} sec",
+        "Recording start time of fails",
+    ]

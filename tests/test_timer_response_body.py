@@ -228,6 +228,43 @@ def test_copies_of_a_response_share_headers_and_each_copy_shows_only_the_latest_
         assert response.headers["Server-Timing"] == timing
 
 
+def test_each_copy_of_an_empty_response_gets_the_content_length_of_its_own_body(clock):
+    template = HttpResponse(headers={"Content-Length": "0"})
+
+    for seconds in (1, 20, 3):
+        response = copy.copy(template)
+        invoke(response, clock=clock, seconds=seconds)
+
+        assert response.get_body().decode() == f" (TimeElapsed: {seconds}.0 sec)"
+        assert length_of(response) == len(response.get_body())
+    assert length_of(template) == 0
+
+
+class FixedBody(HttpResponse):
+    def __setattr__(self, name, value):
+        if hasattr(self, name):
+            raise AttributeError(f"{name} can't be set")
+        super().__setattr__(name, value)
+
+
+class FixedHeaders(HttpResponse):
+    class Headers(dict):
+        def __setitem__(self, name, value):
+            raise TypeError("these headers can't be changed")
+
+    headers = Headers({"Content-Length": "12"})
+
+
+@pytest.mark.parametrize("response_type", [FixedBody, FixedHeaders])
+def test_body_and_content_length_change_together_or_not_at_all(response_type, capsys):
+    response = response_type(HELLO, headers={"Content-Length": "12"})
+
+    invoke(response)
+
+    assert (response.get_body(), length_of(response)) == (HELLO.encode(), 12)
+    assert "can't be " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
 def test_text_that_another_extension_appended_is_kept(charset, clock):
     response = HttpResponse(HELLO, charset=charset)

@@ -166,7 +166,16 @@ class ReadOnly:
     headers = types.MappingProxyType({"a": "b"})
 
 
-@pytest.mark.parametrize("func_ret", [WithoutStatus, ReadOnly, "text", {"headers": {}}, None])
+class PlainDict:
+    """A plain dict can't remember what was added."""
+
+    status_code = 200
+    headers = {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    "func_ret", [WithoutStatus, ReadOnly, PlainDict, "text", {"headers": {}}, None]
+)
 def test_return_values_without_a_status_or_mutable_headers_are_unchanged(func_ret, capsys):
     before = repr(getattr(func_ret, "headers", func_ret))
 

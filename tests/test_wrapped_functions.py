@@ -1,6 +1,6 @@
-"""Tests of the module's second half, which calls the hooks when the worker doesn't.
+"""Tests of the module's second half, which calls the hooks.
 
-The hooks are called for decorated functions and for functions of an app passed to configure().
+It calls the hooks for decorated functions and for functions of an app passed to configure().
 """
 
 import asyncio
@@ -17,10 +17,8 @@ import azure.functions as func
 import pytest
 from azure.functions import HttpResponse
 
-from conftest import APP_SETTING, WORKER_RUNTIME, both_ways, call, concurrently, get
+from conftest import APP_SETTING, both_ways, call, concurrently, get
 from python_worker_extension_timer import TimerExtension
-
-pytestmark = pytest.mark.usefixtures("worker_without_hooks")
 
 
 def hello(req: func.HttpRequest) -> HttpResponse:
@@ -43,6 +41,20 @@ class Greeter:
         return HttpResponse("hello")
 
 
+def failing(error):
+    def fails(req):
+        raise error
+
+    return fails
+
+
+def failing_async(error):
+    async def fails(req):
+        raise error
+
+    return fails
+
+
 sync_and_async = pytest.mark.parametrize("function", [hello, hello_async], ids=["sync", "async"])
 
 
@@ -57,40 +69,35 @@ def test_both_hooks_are_called_and_the_return_value_is_passed_on(way, function, 
     assert recording.called() == [f"pre {name}", f"post {name}"] * 3
     assert [hook_call.func_ret for hook_call in recording.calls[1::2]] == responses
     assert responses[0].get_body() == b"hello"
+    loggers = {hook_call.logger.name for hook_call in recording.calls}
+    assert loggers == {TimerExtension.__module__}
 
 
 @both_ways
-@pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 11), (3, 12)])
-def test_hooks_are_called_on_every_python_if_the_app_setting_is_off(
-    version, way, recording, python, monkeypatch
+@pytest.mark.parametrize("function", [hello, hello_async, failing(ValueError("mine"))])
+@pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 12), (3, 13)])
+@pytest.mark.parametrize("setting", ["1", "0"])
+def test_each_hook_is_called_once_for_a_request_whether_the_app_setting_is_on_or_off(
+    setting, version, function, way, recording, serve, python, monkeypatch
 ):
     python(*version)
-    monkeypatch.setenv(WORKER_RUNTIME, "python")
-    monkeypatch.setenv(APP_SETTING, "0")
+    monkeypatch.setenv(APP_SETTING, setting)
+    wrapper = way(recording, function)
 
-    way(recording, hello)(req=None)
+    get(f"{serve(wrapper)}/api/{function.__name__}")
 
-    assert recording.called() == ["pre hello", "post hello"]
-
-
-@both_ways
-@pytest.mark.parametrize("version", [(3, 7), (3, 9), (3, 11), (3, 12)])
-@sync_and_async
-def test_function_is_not_wrapped_if_the_worker_calls_the_hooks(
-    version, way, function, python, monkeypatch
-):
-    python(*version)
-    monkeypatch.setenv(APP_SETTING, "1")
-
-    assert way(TimerExtension, function) is function
+    assert recording.called() == [f"pre {function.__name__}", f"post {function.__name__}"]
 
 
-@both_ways
-def test_hooks_get_a_logger_named_after_the_package(way, recording):
-    way(recording, hello)(req=None)
+def test_other_extensions_and_the_load_hook_stay_registered(recording):
+    class Other(func.AppExtensionBase):
+        pass
 
-    names = [hook_call.logger.name for hook_call in recording.calls]
-    assert names == [TimerExtension.__module__] * 2
+    recording.timed(hello)
+
+    load, pre, post = func.ExtensionMeta.get_application_hooks()
+    assert [hook.ext_name for hook in load] == ["Recording", "Other"]
+    assert [hook.ext_name for hook in pre] == [hook.ext_name for hook in post] == ["Other"]
 
 
 @both_ways
@@ -119,32 +126,20 @@ def test_wrapper_looks_like_the_original_function_to_the_worker(way, function, r
     assert (wrapper.__name__, wrapper.__doc__) == (function.__name__, function.__doc__)
 
 
-def test_string_type_hints_are_resolved_in_the_functions_module():
+def test_string_type_hints_are_resolved_in_the_functions_module(recording):
     def later(req: "func.HttpRequest") -> "HttpResponse":
         return HttpResponse()
 
-    wrapper = TimerExtension.timed(later)
+    hints = typing.get_type_hints(recording.timed(later))
 
-    hints = {"req": func.HttpRequest, "return": HttpResponse}
-    assert typing.get_type_hints(wrapper) == hints
-    if "eval_str" in inspect.signature(inspect.signature).parameters:  # Python 3.10 and later
-        signature = inspect.signature(wrapper, eval_str=True)
-        parameters = {name: value.annotation for name, value in signature.parameters.items()}
-        assert {**parameters, "return": signature.return_annotation} == hints
+    assert hints == {"req": func.HttpRequest, "return": HttpResponse}
 
 
-def failing(error):
-    def fails(req):
-        raise error
+class FalseError(Exception):
+    """An exception that can't be tested for truth."""
 
-    return fails
-
-
-def failing_async(error):
-    async def fails(req):
-        raise error
-
-    return fails
+    def __bool__(self):
+        raise TypeError("neither true nor false")
 
 
 @both_ways
@@ -154,11 +149,12 @@ def failing_async(error):
         (failing, ValueError("mine")),
         (failing, StopIteration()),
         (failing, KeyboardInterrupt()),
+        (failing, FalseError()),
         (failing_async, ValueError("mine")),
         (failing, asyncio.CancelledError()),
     ],
 )
-def test_post_hook_is_called_and_the_exception_propagates_if_the_function_raises(
+def test_post_hook_gets_the_exception_and_the_exception_propagates_if_the_function_raises(
     way, make, error, recording
 ):
     wrapper = way(recording, make(error))
@@ -170,37 +166,29 @@ def test_post_hook_is_called_and_the_exception_propagates_if_the_function_raises
     assert caught.value is error
     assert (error.__cause__, error.__context__) == (None, None)
     assert recording.called() == ["pre fails", "post fails"] * 2
+    assert recording.calls[1].exception is error
     assert recording.calls[1].func_ret is None
 
 
-@pytest.mark.parametrize("make", [failing, failing_async])
-def test_exc_info_in_the_post_hook_is_the_functions_exception(make, recording, monkeypatch):
-    found, error = [], ValueError("mine")
-    look = lambda *args: found.append(sys.exc_info()[1])  # noqa: E731
-    monkeypatch.setattr(recording, "post_invocation_app_level", look)
+def test_post_hook_gets_no_exception_if_the_function_returns_while_its_caller_handles_one(
+    recording, monkeypatch
+):
+    keywords = []
+    keep = lambda *args, **kwargs: keywords.append(kwargs)  # noqa: E731
+    monkeypatch.setattr(recording, "post_invocation_app_level", keep)
+    wrapper = recording.timed(hello)
 
-    with pytest.raises(ValueError):
-        call(recording.timed(make(error)), req=None)
-    call(recording.timed(hello), req=None)
-
-    assert found == [error, None]
-
-
-def test_traceback_has_two_extra_frames_before_the_function():
-    wrapper = TimerExtension.timed(failing(ValueError("mine")))
-
-    with pytest.raises(ValueError) as caught:
+    try:
+        raise ValueError("the caller's")
+    except ValueError:
         wrapper(req=None)
 
-    _, first, second, last = traceback.extract_tb(caught.value.__traceback__)
-    assert (first.name, first.filename, first.line) == ("wrapper", __file__, "def fails(req):")
-    assert second.name == "call"
-    assert (last.filename, last.line) == (__file__, "raise error")
+    assert keywords == [{}]
 
 
 @pytest.mark.parametrize("decorator", ["", f"@keep({'x' * 120!r})\n"], ids=["short", "long"])
 @pytest.mark.parametrize("keyword", ["def", "async def"])
-def test_traceback_marks_no_column_of_the_functions_first_line(
+def test_traceback_shows_the_functions_first_line_without_a_column_before_the_function(
     keyword, decorator, recording, tmp_path
 ):
     source = f"{decorator}{keyword} fails(req):\n    raise ValueError\n"
@@ -214,9 +202,11 @@ def test_traceback_marks_no_column_of_the_functions_first_line(
 
     printed = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
     lines = printed.splitlines()
-    frame = lines.index(f'  File "{file}", line 1, in wrapper')
-    assert lines[frame + 1] == f"    {source.splitlines()[0]}"
-    assert lines[frame + 2].startswith('  File "')
+    first = next(number for number, line in enumerate(lines) if str(file) in line)
+    assert f'File "{file}", line 1, in ' in lines[first]
+    assert lines[first + 1] == f"    {source.splitlines()[0]}"
+    raising = 3 if decorator else 2
+    assert lines[first + 2].startswith(f'  File "{file}", line {raising}, in fails')
     assert all(line.strip() for line in lines)
 
 
@@ -374,12 +364,3 @@ def test_concurrent_invocations_on_one_event_loop_each_get_both_hooks(recording)
     asyncio.run(overlapping())
 
     assert recording.called() == ["pre hello_async"] * 100 + ["post hello_async"] * 100
-
-
-@both_ways
-@sync_and_async
-def test_hooks_are_called_for_http_requests(way, function, serve, recording):
-    response = get(f"{serve(way(recording, function))}/api/{function.__name__}")
-
-    assert response.body == b"hello"
-    assert recording.called() == [f"pre {function.__name__}", f"post {function.__name__}"]
