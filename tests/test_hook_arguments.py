@@ -119,7 +119,7 @@ def test_a_forked_process_creates_other_invocation_ids():
     name = TimerExtension.__name__
     source = (
         f"import os; from {TimerExtension.__module__} import {name}\n"
-        "hook = lambda logger, context, *args: print(context.invocation_id, flush=True)\n"
+        "hook = lambda _, context, *args: os.write(1, f'{context.invocation_id}\\n'.encode())\n"
         f"{name}.pre_invocation_app_level = hook\n"
         "os.fork()\n"
         f"{name}.timed(lambda req: None)(req=None)"
