@@ -53,6 +53,14 @@ setup(
     package_data={"python_worker_extension_timer": ["py.typed"]},
     python_requires=">=3.7",
     install_requires=["azure-functions >= 1.7.0, < 3.0.0"],
-    extras_require={"dev": ["pytest", "setuptools", "wheel", "twine"]},
+    extras_require={
+        "dev": [
+            "pytest",
+            "setuptools",
+            "wheel",
+            "twine",
+            'azure-functions-runtime == 1.3.*; python_version >= "3.13"',
+        ]
+    },
     cmdclass={"sdist": SourceDistribution},
 )

@@ -25,4 +25,7 @@ def test_setup_declares_every_python_from_3_7_to_3_14(setup_arguments):
 
 def test_azure_functions_is_the_only_requirement_on_every_python(setup_arguments):
     assert setup_arguments["install_requires"] == ["azure-functions >= 1.7.0, < 3.0.0"]
-    assert setup_arguments["extras_require"] == {"dev": ["pytest", "setuptools", "wheel", "twine"]}
+    worker_library = 'azure-functions-runtime == 1.3.*; python_version >= "3.13"'
+    assert setup_arguments["extras_require"] == {
+        "dev": ["pytest", "setuptools", "wheel", "twine", worker_library]
+    }
