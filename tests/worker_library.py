@@ -65,7 +65,7 @@ def _load(folder, settings):
     os.environ.update(settings, FUNCTIONS_WORKER_RUNTIME="python")
     os.environ["PYTHON_THREADPOOL_THREAD_COUNT"] = "1"
     logging.basicConfig(level=logging.INFO, handlers=[_UserLogs()])
-    # The messages to the host. Nothing reads them here.
+    # The classes of the messages to the host. No host reads the messages here.
     handle_event.protos = mock.MagicMock()
     handle_event.protos.BindingInfo.configure_mock(undefined=0, out=1, inout=2)
     sys.path.insert(0, folder)
