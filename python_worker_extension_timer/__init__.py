@@ -4,7 +4,8 @@ A worker extension with the package, class and option names of Microsoft's tutor
 https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
 
 The first half is the extension; replace that half to write your own. The second half calls the pre
-hook and the post hook of an extension, so that no worker has to; leave that half unchanged.
+hook and the post hook of an extension for a passed app and for decorated functions; leave that half
+unchanged.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TimerExtension"]
 
-# A worker that calls the hooks calls no post hook for a function that raises, so the start time stays
-# stored. While more than this many start times are stored, each new one is removed when the context
-# of its invocation is garbage-collected.
+# If the worker calls the hooks and a function raises, no post hook follows, and the start time
+# stays stored. While more than this many are stored, the start time of a new invocation is removed
+# when its context is garbage-collected.
 _PENDING_STARTS_THRESHOLD = 4000
 
 
@@ -54,7 +55,7 @@ class TimerExtension(AppExtensionBase):
     ``configure(app=app)`` times a whole app; the decorator ``timed`` times one function. Both work
     on every Python version, whether the app setting ``PYTHON_ENABLE_WORKER_EXTENSIONS`` is on or
     off. If an app uses neither, the worker calls the hooks as in the tutorial: on Python 3.7 to
-    3.12, if the app setting is on. Then importing the module is enough to get the log lines.
+    3.12, if the app setting is on. In that case, importing the module is enough to get log lines.
 
     Times come from a monotonic clock, in seconds. Errors in the timing never reach the app: if a
     logger or a response raises, the traceback is written to stderr.
@@ -141,9 +142,9 @@ class TimerExtension(AppExtensionBase):
         UserWarning
             If an argument is unknown. The argument is ignored.
         RuntimeWarning
-            In a worker, if the call has no effect, because no app is passed, no function has been
-            decorated, and the worker doesn't call the hooks; or if an earlier call passed the app
-            and this call doesn't, so that the app is no longer timed.
+            In a worker: if nothing is timed so far, because no app has been passed, no function has
+            been decorated, and the worker doesn't call the hooks; or if the previous call passed
+            the app and this call doesn't, so that the app is no longer timed.
         """
         for option, value in (
             ("append_to_http_response", append_to_http_response),
@@ -179,7 +180,7 @@ class TimerExtension(AppExtensionBase):
         """Log that the invocation starts, and store its start time."""
         if cls.log_min_seconds is None:
             log = logger if cls.logger is None else cls.logger
-            _attempt(log.info, f"Recording start time of {context.function_name}")
+            _attempt(lambda: log.info(f"Recording start time of {context.function_name}"))
         starts, key = cls.start_timestamps, context.invocation_id
         starts[key] = start = perf_counter()
         if len(starts) > _PENDING_STARTS_THRESHOLD:
@@ -197,29 +198,27 @@ class TimerExtension(AppExtensionBase):
         exception: BaseException | None = None,
         **kwargs: object,
     ) -> None:
-        """Report the elapsed time.
-
-        ``exception`` is the exception that the function raised. If the worker calls the hooks, it
-        doesn't call this hook for a function that raised.
-        """
+        """Report the elapsed time. The worker calls this only if the function returned."""
         end = perf_counter()
         start = cls.start_timestamps.pop(context.invocation_id, None)
         if start is None:
             return
-        seconds, name, added = end - start, context.function_name, cls._added_attribute
+        seconds, name, attribute = end - start, context.function_name, cls._added_attribute
         if cls.log_min_seconds is None or seconds >= cls.log_min_seconds:
             log = logger if cls.logger is None else cls.logger
             _attempt(_log_elapsed, log, name, seconds, exception)
         if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
-            _attempt(_append_to_body, func_ret, f" (TimeElapsed: {seconds} sec)", added)
+            _attempt(_append_to_body, func_ret, f" (TimeElapsed: {seconds} sec)", attribute)
         if cls.server_timing_header:
-            _attempt(_add_server_timing, func_ret, name, seconds, added)
+            _attempt(_add_server_timing, func_ret, name, seconds, attribute)
 
     @classmethod
     def timed(cls, function: _Function) -> _Function:
         """Decorate one function to time it.
 
-        Place the decorator directly above the ``def``::
+        Once a function is decorated, the worker doesn't call the hooks any more. So decorate each
+        function that you want to time, or pass the app to ``configure()``. Place the decorator
+        directly above the ``def``::
 
             @app.route(route="hello")
             @TimerExtension.timed
@@ -248,20 +247,21 @@ class TimerExtension(AppExtensionBase):
 def _remove_start(starts: dict[str, float], key: str, start: float) -> None:
     # A retry has the same invocation id, but a later start time, which must stay.
     if starts.get(key) == start:
-        del starts[key]
+        starts.pop(key, None)
 
 
 def _log_elapsed(log: Any, name: str, seconds: float, exception: BaseException | None) -> None:
     message = f"Time taken to execute {name} is {seconds} sec"
-    # These become attributes of the log record. They don't include function_name, which
-    # azure-functions-logging sets, and none is None, which OpenTelemetry would warn about.
+    # These become attributes of the log record. Not function_name: azure-functions-logging sets
+    # that. No value is None: OpenTelemetry warns about None.
     extra: dict[str, object] = {"timed_function": name, "elapsed_seconds": seconds}
     if exception is not None:
         exception_type = type(exception).__name__
         message += f" (raised {exception_type})"
         extra["exception_type"] = exception_type
     if isinstance(log, (logging.Logger, logging.LoggerAdapter)):
-        # The app's record factory may set the same names, or a subclass of Logger take no extra.
+        # The app's record factory may set the same names, or its subclass of Logger take no extra.
+        # Then log the line without the attributes.
         with contextlib.suppress(KeyError, TypeError):
             log.info(message, extra=extra)
             return
@@ -270,8 +270,9 @@ def _log_elapsed(log: Any, name: str, seconds: float, exception: BaseException |
 
 # Concurrent invocations may return the same response object. The lock keeps its body and headers
 # consistent. But the worker reads the object after the hooks, so every client gets the time of the
-# last invocation.
-_response_lock = threading.Lock()
+# invocation whose post hook ran last. The lock is reentrant: while a thread holds it, the garbage
+# collector may close an unfinished coroutine of a timed function, and so call a post hook there.
+_response_lock = threading.RLock()
 
 # Nothing is appended with these statuses. 1xx, 204, 205 and 304 allow no body: with the last three,
 # the Functions host drops the body and closes the connection. With 206, the headers state which
@@ -295,8 +296,8 @@ def _append_to_body(response: Any, suffix: str, added_attribute: str) -> None:
         values = {name.lower(): value for name, value in headers.items()}
         is_described = not _BODY_DESCRIBING_HEADERS.isdisjoint(values)
         has_strong_etag = not values.get("etag", "W/").startswith("W/")
-        # Check this before the old suffix is removed below: a reused response whose body was empty
-        # has the Content-Length of that suffix.
+        # Decide this while the old suffix is still in the body: without the suffix, a response that
+        # is returned again with an otherwise empty body would look like a response to HEAD.
         is_response_to_head = not body and values.get("content-length", "0") != "0"
         if is_described or has_strong_etag or is_response_to_head:
             return
@@ -334,10 +335,9 @@ def _add_server_timing(response: Any, name: str, seconds: float, added_attribute
     added = f"{_NOT_TOKEN.sub('_', name)};dur={seconds * 1000:.3f}"
     with _response_lock:
         headers: Any = getattr(response, "headers", None)
-        # Only responses have a status_code and mutable headers. Headers without a __dict__, such as
-        # a plain dict, can't remember what was added.
-        is_response = hasattr(response, "status_code") and hasattr(headers, "__setitem__")
-        if not (is_response and hasattr(headers, "__dict__")):
+        # Only responses have a status_code. Headers without a __dict__, such as a plain dict, can't
+        # remember what was added.
+        if not (hasattr(response, "status_code") and hasattr(headers, "__dict__")):
             return
         found = [header for header in headers.items() if header[0].lower() == "server-timing"]
         # This also splits at commas inside quoted strings; the join below undoes that.
@@ -354,28 +354,9 @@ def _add_server_timing(response: Any, name: str, seconds: float, added_attribute
 
 
 # --------------------------------------------------------------------------------------------------
-# This half calls the hooks for an app passed to configure() and for decorated functions, so that no
-# worker has to. Keep this half unchanged in your own extension. It uses the name and the hooks of
-# the class, the parameter names of configure(), and the attributes that init() sets for this half.
-
-# The app setting that makes the worker call extension hooks, and the values that the worker treats
-# as on and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
-_APP_SETTING = "PYTHON_ENABLE_WORKER_EXTENSIONS"
-_ON = {"1", "true", "t", "yes", "y"}
-_OFF = {"0", "false", "f", "no", "n"}
-
-_Function = TypeVar("_Function", bound=Callable[..., object])
-
-# The logger passed to the hooks. Unlike the worker's logger, it writes user logs.
-_logger = logging.getLogger(__name__)
-
-
-def _worker_calls_hooks() -> bool:
-    """Return whether the worker calls hooks. An extension can't ask, so apply the worker's rule."""
-    setting = os.environ.get(_APP_SETTING, "").strip().lower()
-    # The worker for Python 3.9 treats a missing setting as on.
-    is_on = setting not in _OFF if sys.version_info[:2] == (3, 9) else setting in _ON
-    return is_on and sys.version_info < (3, 13)
+# This half calls the hooks for an app passed to configure() and for decorated functions. Keep this
+# half unchanged in your own extension. It uses the name and the hooks of the class, the parameter
+# names of configure(), and the attributes that init() sets for this half.
 
 
 def _check_app(app: object) -> None:
@@ -389,59 +370,16 @@ def _check_app(app: object) -> None:
 
 
 def _set_up_hooks(extension: Any, app: Any, decorator: str, args: Any, kwargs: Any) -> None:
-    """Last step of configure(): call the hooks for the app, and warn about mistakes."""
-    earlier_app, extension.app = extension.app, app
+    """Last step of configure(): have the hooks called for the app, and warn about mistakes."""
+    previous_app, extension.app = extension.app, app
     if app is not None:
         _unregister_hooks(extension)
         _wrap_functions_of(app, extension)
     # Warn last: an app may turn warnings into errors. Warn instead of logging: the host drops what
     # is logged during import.
     _warn_about_unknown_arguments(extension, [*map(repr, args), *kwargs])
-    if "FUNCTIONS_WORKER_RUNTIME" in os.environ and app is None:
-        _warn_if_not_called(extension, decorator, earlier_app)
-
-
-def _warn_about_unknown_arguments(extension: Any, unknown: list[str]) -> None:
-    # Accept any argument, as the SDK's base class does, but don't ignore a misspelt one silently.
-    if unknown:
-        parameters = inspect.signature(extension.configure).parameters.values()
-        known = [option.name for option in parameters if option.kind is option.KEYWORD_ONLY]
-        message = (
-            f"{extension.__name__}.configure() ignores unknown arguments: {', '.join(unknown)}. "
-            f"Options are keyword arguments: {', '.join(known)}."
-        )
-        warnings.warn(message, UserWarning, stacklevel=4)
-
-
-def _warn_if_not_called(extension: Any, decorator: str, earlier_app: Any) -> None:
-    name = extension.__name__
-    if earlier_app is not None:
-        message = (
-            f"{name} no longer has an effect on the app: an earlier call of {name}.configure() "
-            f"passed the app, and this call doesn't. Pass the app in every call: "
-            f"{name}.configure(app=app)."
-        )
-    elif _is_registered(extension) and not _worker_calls_hooks():
-        setting = os.environ.get(_APP_SETTING) or "missing"
-        reason = f"because the app setting {_APP_SETTING} is {setting}"
-        remedy = f"; or set {_APP_SETTING}=1"
-        if sys.version_info >= (3, 13):
-            reason, remedy = "on Python 3.13 and later", ""
-        message = (
-            f"{name} has no effect: nothing calls its hooks. The worker doesn't, {reason}. Pass "
-            f"the app, {name}.configure(app=app); or decorate functions with @{name}.{decorator} "
-            f"above this call{remedy}."
-        )
-    else:
-        return
-    warnings.warn(message, RuntimeWarning, stacklevel=4)
-
-
-def _is_registered(extension: Any) -> bool:
-    """Return whether the SDK has the hooks, so that a worker may call them."""
-    hooks: Any = azure.functions.ExtensionMeta.get_application_hooks()
-    registered = [hook.ext_impl for hook in hooks.pre_invocation_app_level]
-    return extension.pre_invocation_app_level in registered
+    if app is None and "FUNCTIONS_WORKER_RUNTIME" in os.environ:
+        _warn_if_no_effect(extension, previous_app, decorator)
 
 
 def _unregister_hooks(extension: Any) -> None:
@@ -470,17 +408,20 @@ def _wrap_functions_of(app: Any, extension: Any) -> None:
     app.get_functions = get_wrapped_functions
 
 
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
 def _decorate(extension: Any, function: _Function) -> _Function:
     if not hasattr(function, "__code__"):
         raise TypeError(
-            f"the decorator takes a function, not {type(function).__name__}. Place the decorator "
-            "directly above the def; in the v2 model, below @app.route(...) and any other "
-            "decorator of the SDK."
+            f"the decorator of {extension.__name__} takes a function, not "
+            f"{type(function).__name__}. Place the decorator directly above the def; in the v2 "
+            "model, below @app.route(...) and any other decorator of the SDK."
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"can't decorate the generator function {function.__name__}; for an orchestrator, use "
-            f"{extension.__name__}.configure(app=app)"
+            f"can't decorate the generator function {function.__name__}. In the v2 model, "
+            f"{extension.__name__}.configure(app=app) times orchestrators."
         )
     _unregister_hooks(extension)
     wrapper: _Function = _wrap(extension, function, _function_name(function))
@@ -491,25 +432,21 @@ def _function_name(function: Any) -> str:
     """Return the folder's name for the entry point of a v1 function, else the function's name."""
     # There may be no readable function.json next to the module of the function.
     with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        # Other decorators may have wrapped the function, or a functools.partial of it. If they have
-        # wrapped an object with __call__, use the outermost wrapper: the object has no __name__.
+        # Other decorators may have wrapped the function, or a functools.partial of it. If the
+        # innermost object is one with __call__, which has no __name__, use the outermost wrapper.
         innermost = inspect.unwrap(function)
         if isinstance(innermost, functools.partial):
             innermost = innermost.func
         original = innermost if hasattr(innermost, "__code__") else function
         module: Any = sys.modules.get(original.__module__)
         folder = Path(module.__file__).parent
-        definition = _parse_json((folder / "function.json").read_text(encoding="utf-8-sig"))
+        text = (folder / "function.json").read_text(encoding="utf-8-sig")
+        # The host accepts comments and trailing commas. A string may contain "//": keep strings.
+        text = re.sub(r'("(?:\\.|[^"\\])*")|//[^\r\n]*|/\*.*?\*/', r"\1", text, flags=re.DOTALL)
+        definition = json.loads(re.sub(r",(?=\s*[\]}])", "", text))
         if original.__name__ == (definition.get("entryPoint") or "main"):
             return folder.name
     return str(function.__name__)
-
-
-def _parse_json(text: str) -> Any:
-    """Parse JSON with comments and trailing commas, which the host accepts in a function.json."""
-    string = r'("(?:\\.|[^"\\])*")'  # group 1, which is kept: a string may contain // or ,]
-    text = re.sub(string + r"|//[^\r\n]*|/\*.*?\*/", r"\1", text, flags=re.DOTALL)
-    return json.loads(re.sub(string + r"|,(?=\s*[\]}])", r"\1", text))
 
 
 _WRAPPER = """
@@ -542,8 +479,12 @@ def _wrap(extension: Any, function: Any, name: str, app: Any = None) -> Any:
     return wrapper
 
 
+# The logger passed to the hooks. Unlike the worker's logger, it writes user logs.
+_logger = logging.getLogger(__name__)
+
+
 class _Invocation:
-    """Calls the hooks around a ``with`` block, unless the block is part of another invocation."""
+    """Calls the hooks around a ``with`` block, with the exceptions in ``__enter__()``."""
 
     context: Any = None  # set while the invocation runs
     func_ret: object = None
@@ -552,11 +493,11 @@ class _Invocation:
         self.extension, self.app, self.name, self.func_args = extension, app, name, func_args
 
     def __enter__(self) -> _Invocation:
-        # Calls made, and tasks started, during an invocation belong to it and get no hooks. They
-        # may outlive the invocation: then its context is None, and they get hooks again.
+        # Calls made, and tasks started, during an invocation belong to it and get no hooks. A task
+        # may outlive the invocation, whose context is None from then on; then its calls get hooks.
         outer = self.extension._invocation.get()
         is_part = outer is not None and outer.context is not None
-        # configure() may have got another app, or none, since the function was wrapped.
+        # A later configure() call may have passed another app, or none.
         is_current = self.app is None or self.app is self.extension.app
         if is_current and not is_part:
             self.context = _context_for(self.name, self.func_args)
@@ -573,15 +514,15 @@ class _Invocation:
         if self.context is None:
             return
         hook = self.extension.post_invocation_app_level
-        if exception is not None:
-            hook = functools.partial(hook, exception=exception)
+        failure = {} if exception is None else {"exception": exception}
         try:
-            _attempt(hook, _logger, self.context, self.func_args, self.func_ret)
+            _attempt(hook, _logger, self.context, self.func_args, self.func_ret, **failure)
         finally:
             self._end()
 
     def _end(self) -> None:
-        # The thread, and tasks that the function started, may keep this object: free the rest.
+        # The thread, and tasks that the function started, may keep this object. A context of None
+        # says that the invocation has ended; request and response are let go.
         self.context = self.func_args = self.func_ret = None
 
 
@@ -610,10 +551,67 @@ class _MinimalContext:
         )
 
 
-def _attempt(function: Callable[..., object], *args: object) -> None:
+def _warn_about_unknown_arguments(extension: Any, unknown: list[str]) -> None:
+    # Accept any argument, as the SDK's base class does, but don't ignore a misspelt one silently.
+    if unknown:
+        parameters = inspect.signature(extension.configure).parameters.values()
+        known = [option.name for option in parameters if option.kind is option.KEYWORD_ONLY]
+        message = (
+            f"{extension.__name__}.configure() ignores {', '.join(unknown)}. Its options are "
+            f"keyword arguments, such as app=app: {', '.join(known)}."
+        )
+        warnings.warn(message, UserWarning, stacklevel=4)
+
+
+def _warn_if_no_effect(extension: Any, previous_app: Any, decorator: str) -> None:
+    name = extension.__name__
+    if previous_app is not None:
+        message = (
+            f"{name} no longer has an effect on the app: an earlier {name}.configure() call "
+            f"passed the app, and this call doesn't. Pass app=app in each call."
+        )
+    elif _is_registered(extension) and not _worker_calls_hooks():
+        setting = os.environ.get(_APP_SETTING) or "missing"
+        reason = f"because the app setting {_APP_SETTING} is {setting}"
+        remedy = f"; or set {_APP_SETTING}=1"
+        if sys.version_info >= (3, 13):
+            reason, remedy = "on Python 3.13 and later", ""
+        message = (
+            f"{name} has no effect so far: nothing calls its hooks. The worker doesn't, {reason}. "
+            f"In the v2 model, pass the app: {name}.configure(app=app). Or, in either model, "
+            f"decorate functions with @{name}.{decorator} above this call{remedy}."
+        )
+    else:
+        return
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def _is_registered(extension: Any) -> bool:
+    """Return whether the SDK has the hooks, so that a worker may call them."""
+    registry: Any = azure.functions.ExtensionMeta.get_application_hooks()
+    hook = extension.pre_invocation_app_level
+    return hook in [registered.ext_impl for registered in registry.pre_invocation_app_level]
+
+
+# The app setting that makes the worker call extension hooks, and the values that the worker treats
+# as on and off: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
+_APP_SETTING = "PYTHON_ENABLE_WORKER_EXTENSIONS"
+_ON = {"1", "true", "t", "yes", "y"}
+_OFF = {"0", "false", "f", "no", "n"}
+
+
+def _worker_calls_hooks() -> bool:
+    """Return whether the worker calls hooks, by its rule: an extension can't ask the worker."""
+    setting = os.environ.get(_APP_SETTING, "").strip().lower()
+    # The worker for Python 3.9 treats a missing setting as on.
+    is_on = setting not in _OFF if sys.version_info[:2] == (3, 9) else setting in _ON
+    return is_on and sys.version_info < (3, 13)
+
+
+def _attempt(function: Callable[..., object], *args: object, **kwargs: object) -> None:
     """Call the function. If it raises, write the traceback to stderr, if there is a stderr."""
     try:
-        function(*args)
+        function(*args, **kwargs)
     except Exception:
         # Not traceback.print_exc(): if there is no stderr, it would print to stdout.
         with contextlib.suppress(Exception):

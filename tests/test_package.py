@@ -1,6 +1,5 @@
 """The package: setup.py builds an sdist and a wheel, which pip can install."""
 
-import email
 import re
 import sys
 import tarfile
@@ -92,67 +91,6 @@ def test_the_wheel_contains_the_package_with_py_typed_and_nothing_else(wheel, di
     assert {name for name in files if name.startswith(NAME + "/")} == files_in(NAME)
     assert f"{NAME}/py.typed" in files
     assert [name for name in files if name.endswith("/LICENSE")]
-
-
-@pytest.fixture(scope="session")
-def metadata(wheel, dist_info):
-    with zipfile.ZipFile(str(wheel)) as archive:
-        return email.message_from_bytes(archive.read(f"{dist_info}/METADATA"))
-
-
-def test_the_metadata_matches_setup_py(metadata, setup_arguments):
-    assert metadata["Name"] == setup_arguments["name"]
-    assert metadata["Version"] == setup_arguments["version"]
-    assert metadata["Summary"] == setup_arguments["description"]
-    assert setup_arguments["license"] in (metadata["License"], metadata["License-Expression"])
-    assert metadata["Requires-Python"] == setup_arguments["python_requires"]
-    assert metadata.get_all("Classifier", []) == setup_arguments.get("classifiers", [])
-
-
-def test_the_metadata_has_the_keywords_urls_and_author_from_setup_py(metadata, setup_arguments):
-    keywords = setup_arguments.get("keywords", [])
-    if isinstance(keywords, str):
-        keywords = keywords.split()
-    urls = {f"{label}, {url}" for label, url in setup_arguments.get("project_urls", {}).items()}
-
-    assert re.findall(r"[^\s,]+", metadata["Keywords"] or "") == keywords
-    assert urls <= set(metadata.get_all("Project-URL", []))
-    assert metadata["Home-page"] in (None, "UNKNOWN", setup_arguments.get("url"))
-    assert (metadata["Author"] or "UNKNOWN") == setup_arguments.get("author", "UNKNOWN")
-
-
-def test_the_description_is_the_readme_as_markdown(metadata, project):
-    readme = (project / "readme.md").read_text(encoding="utf-8")
-
-    assert metadata["Description-Content-Type"] == "text/markdown"
-    payload = metadata.get_payload(decode=True).decode() or metadata["Description"]
-    assert "".join(payload.split()) == "".join(readme.split())
-
-
-def requirements(lines):
-    """Parse requirements, so that spelling and order don't matter in a comparison."""
-    found = set()
-    for line in lines:
-        requirement, _, marker = re.sub(r"[\s()'\"]", "", line).partition(";")
-        name = re.match(r"[\w.-]+", requirement).group()
-        bounds = sorted(filter(None, requirement[len(name) :].split(",")))
-        found.add((name, tuple(bounds), marker))
-    return found
-
-
-def test_the_metadata_has_the_requirements_and_extras_from_setup_py(metadata, setup_arguments):
-    expected = [*setup_arguments["install_requires"]]
-    for extra, names in setup_arguments["extras_require"].items():
-        # A requirement of an extra may have a marker.
-        expected += [f"{name}{' and' if ';' in name else ';'} extra == {extra}" for name in names]
-
-    assert requirements(metadata.get_all("Requires-Dist")) == requirements(expected)
-
-
-def test_the_extra_dev_contains_the_packages_that_the_tests_need(setup_arguments):
-    assert {"pytest", "setuptools", "wheel", "twine"} <= set(
-        setup_arguments["extras_require"]["dev"]
-    )
 
 
 def test_twine_check_passes(sdist, wheel, project):

@@ -54,8 +54,8 @@ def main(req): ...
 
 NAME = TimerExtension.__name__
 ADVICE = (
-    f"Pass the app, {NAME}.configure(app=app); or decorate functions with "
-    f"@{NAME}.{TimerExtension.timed.__name__} above this call"
+    f"In the v2 model, pass the app: {NAME}.configure(app=app). Or, in either model, decorate "
+    f"functions with @{NAME}.{TimerExtension.timed.__name__} above this call"
 )
 
 
@@ -64,8 +64,8 @@ def test_warning_says_what_to_do_if_the_app_setting_is_off(value, shown, configu
     (warning,) = configure((3, 11), value)
 
     assert str(warning.message) == (
-        f"{NAME} has no effect: nothing calls its hooks. The worker doesn't, because the app "
-        f"setting {APP_SETTING} is {shown}. {ADVICE}; or set {APP_SETTING}=1."
+        f"{NAME} has no effect so far: nothing calls its hooks. The worker doesn't, because the "
+        f"app setting {APP_SETTING} is {shown}. {ADVICE}; or set {APP_SETTING}=1."
     )
 
 
@@ -73,8 +73,8 @@ def test_warning_says_what_to_do_on_python_3_13_and_later(configure):
     (warning,) = configure((3, 13), "1")
 
     assert str(warning.message) == (
-        f"{NAME} has no effect: nothing calls its hooks. The worker doesn't, on Python 3.13 and "
-        f"later. {ADVICE}."
+        f"{NAME} has no effect so far: nothing calls its hooks. The worker doesn't, on Python 3.13 "
+        f"and later. {ADVICE}."
     )
 
 
@@ -130,8 +130,8 @@ def test_configure_warns_once_if_an_earlier_call_passed_the_app_and_this_call_do
     (warning,) = configure(version, value)
 
     assert str(warning.message) == (
-        f"{NAME} no longer has an effect on the app: an earlier call of {NAME}.configure() passed "
-        f"the app, and this call doesn't. Pass the app in every call: {NAME}.configure(app=app)."
+        f"{NAME} no longer has an effect on the app: an earlier {NAME}.configure() call passed the "
+        "app, and this call doesn't. Pass app=app in each call."
     )
     assert warning.category is RuntimeWarning
     assert line_of(warning) == "TimerExtension.configure(*args, **options)"
@@ -143,8 +143,8 @@ def test_warning_about_unknown_arguments_points_to_the_configure_call_and_comes_
 
     assert (unknown.category, uncalled.category) == (UserWarning, RuntimeWarning)
     assert str(unknown.message) == (
-        f"{NAME}.configure() ignores unknown arguments: 'positional', misspelt. Options are "
-        f"keyword arguments: {', '.join(TimerExtension.configure.__kwdefaults__)}."
+        f"{NAME}.configure() ignores 'positional', misspelt. Its options are keyword arguments, "
+        f"such as app=app: {', '.join(TimerExtension.configure.__kwdefaults__)}."
     )
     assert "app" in TimerExtension.configure.__kwdefaults__
     assert line_of(unknown) == "TimerExtension.configure(*args, **options)"

@@ -2,12 +2,15 @@
 
 import codecs
 import copy
+import subprocess
+import sys
 import types
 from http import HTTPStatus
 
 import pytest
 from azure.functions import HttpResponse
 
+from commands import host_environment
 from conftest import concurrently, elapsed, invoke
 from python_worker_extension_timer import TimerExtension
 
@@ -319,6 +322,37 @@ def test_responses_that_sixteen_threads_return_at_the_same_time_stay_consistent(
     assert {length_of(response) - len(response.get_body()) for response in responses} == {0}
     assert {r.headers["Server-Timing"].count("HttpTrigger") for r in responses} == {1}
     assert capsys.readouterr().err == ""
+
+
+UNFINISHED_COROUTINE = """
+import types
+from azure.functions import HttpResponse
+from python_worker_extension_timer import TimerExtension
+
+@TimerExtension.timed
+async def waits():
+    await types.coroutine(lambda: (yield))()
+
+unfinished = waits()
+unfinished.send(None)
+TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
+response = HttpResponse("hello")
+# The garbage collector may close the coroutine at any line, so do that while the lock is held.
+Headers = type("Headers", (dict,), {"items": lambda self: unfinished.close() or ()})
+response._HttpResponse__headers = Headers()
+context = types.SimpleNamespace(function_name="f", invocation_id="1")
+TimerExtension.pre_invocation_app_level(None, context)
+TimerExtension.post_invocation_app_level(None, context, {}, response)
+print(response.get_body())
+"""
+
+
+def test_a_coroutine_that_the_garbage_collector_closes_does_not_block_the_thread():
+    command = [sys.executable, "-c", UNFINISHED_COROUTINE]
+
+    printed = subprocess.check_output(command, env=host_environment(), timeout=60)
+
+    assert printed.startswith(b"b'hello (TimeElapsed: ")
 
 
 OTHER_FRAMEWORKS_RESPONSE = types.SimpleNamespace(status_code=200, headers={}, body=b"hello")
