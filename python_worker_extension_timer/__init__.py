@@ -204,11 +204,19 @@ class TimerExtension(AppExtensionBase):
         if start is None:
             return
         seconds, name, attribute = end - start, context.function_name, cls._added_attribute
+        elapsed = f"{seconds} sec"
         if cls.log_min_seconds is None or seconds >= cls.log_min_seconds:
+            message = f"Time taken to execute {name} is {elapsed}"
+            # Attributes of the log record. Not function_name: azure-functions-logging sets that. No
+            # value is None: OpenTelemetry warns about None.
+            attributes: dict[str, object] = {"timed_function": name, "elapsed_seconds": seconds}
+            if exception is not None:
+                attributes["exception_type"] = exception_type = type(exception).__name__
+                message += f" (raised {exception_type})"
             log = logger if cls.logger is None else cls.logger
-            _attempt(_log_elapsed, log, name, seconds, exception)
+            _attempt(_log_with_attributes, log, message, attributes)
         if cls.append_to_http_response and isinstance(func_ret, HttpResponse):
-            _attempt(_append_to_body, func_ret, f" (TimeElapsed: {seconds} sec)", attribute)
+            _attempt(_append_to_body, func_ret, f" (TimeElapsed: {elapsed})", attribute)
         if cls.server_timing_header:
             _attempt(_add_server_timing, func_ret, name, seconds, attribute)
 
@@ -250,22 +258,15 @@ def _remove_start(starts: dict[str, float], key: str, start: float) -> None:
         starts.pop(key, None)
 
 
-def _log_elapsed(log: Any, name: str, seconds: float, exception: BaseException | None) -> None:
-    message = f"Time taken to execute {name} is {seconds} sec"
-    # These become attributes of the log record. Not function_name: azure-functions-logging sets
-    # that. No value is None: OpenTelemetry warns about None.
-    extra: dict[str, object] = {"timed_function": name, "elapsed_seconds": seconds}
-    if exception is not None:
-        exception_type = type(exception).__name__
-        message += f" (raised {exception_type})"
-        extra["exception_type"] = exception_type
-    if isinstance(log, (logging.Logger, logging.LoggerAdapter)):
-        # The app's record factory may set the same names, or its subclass of Logger take no extra.
-        # Then log the line without the attributes.
-        with contextlib.suppress(KeyError, TypeError):
-            log.info(message, extra=extra)
-            return
-    log.info(message)
+def _log_with_attributes(log: Any, message: str, attributes: dict[str, object]) -> None:
+    if not isinstance(log, (logging.Logger, logging.LoggerAdapter)):
+        log.info(message)
+        return
+    try:
+        log.info(message, extra=attributes)
+    except (KeyError, TypeError):
+        # The app's record factory sets the same names, or its subclass of Logger takes no extra.
+        log.info(message)
 
 
 # Concurrent invocations may return the same response object. The lock keeps its body and headers
