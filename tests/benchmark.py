@@ -2,8 +2,8 @@
 
     python tests/benchmark.py URL [URL ...] [--connections 20] [--seconds 5] [--rounds 3]
 
-The URLs must be served already. To measure what the timer costs, serve tests/apps/benchmark: run
-``func start`` in that folder, or ``python tests/stand_in_host.py tests/apps/benchmark``. Then pass
+The URLs must be served already. To measure what the timer costs, serve tests/apps/timer_benchmark: run
+``func start`` in that folder, or ``python tests/stand_in_host.py tests/apps/timer_benchmark``. Then pass
 the URLs http://localhost:7071/api/untimed, .../both_lines, .../one_line and .../no_line. All four
 functions do the same; their names say how many lines the timer logs.
 """

@@ -9,14 +9,15 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import azure.functions
 import pytest
 from azure.functions import AppExtensionBase, HttpResponse
 
-from commands import copy_project, host_environment, run, run_host, run_python
+from commands import copy_project, host_environment, run, run_python
 from conftest import (
-    APP_SETTING, ROOT, FakeContext, FakeLogger, call, exchange, invoke, load_functions, needs_v2
+    APPS, ROOT, FakeContext, FakeLogger, call, exchange, invoke, load_functions, needs_v2
 )
 from python_worker_extension_timer import TimerExtension
 
@@ -49,44 +50,20 @@ def follow(commands, cwd):
     return run(f"set -e\n{commands}", cwd, PATH=path)
 
 
-def table(title):
-    """The rows of the one table in a section, by column title."""
-    (lines,) = re.findall(r"(?:^\|.*\n)+", section(title), re.MULTILINE)
-    rows = [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines.splitlines()
-    ]
-    return [dict(zip(rows[0], row)) for row in rows[2:]]
-
-
 def test_the_run_and_test_commands_are_blocks_within_the_first_30_lines():
     first_screen = "\n".join(README.splitlines()[:30])
 
     assert blocks("sh", first_screen + "\n```") == [RUN + "\n", TEST + "\n"]
 
 
-def test_every_anchor_has_a_heading():
+def test_every_link_and_every_file_mentioned_exists():
     headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    anchors = {"#" + re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in headings}
+    targets = {"".join(found) for found in re.findall(r"\]\((.*?)\)|\]: (\S+)", README)}
+    mentioned = {path.rstrip("./") for path in re.findall(r"tests/[\w./*-]+", README)}
 
-    assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= anchors
-
-
-def test_links_to_other_pages_are_absolute_so_that_they_work_on_a_package_index():
-    targets = re.findall(r"\]\(([^)]*)\)|^\[.*\]: (.*)", README, re.MULTILINE)
-
-    assert [t for t in map("".join, targets) if not t.startswith(("https://", "#"))] == []
-
-
-def test_every_file_mentioned_exists():
-    mentioned = re.findall(r"tests[/\\][\w./\\*-]+", README)
-
-    paths = [path.replace("\\", "/").rstrip("./") for path in mentioned]
-    assert [path for path in paths if not list(ROOT.glob(path))] == []
-
-
-def test_every_python_block_parses():
-    for code in blocks("python"):
-        compile(code, "readme.md", "exec")
+    assert [target for target in targets - anchors if not target.startswith("https://")] == []
+    assert [path for path in mentioned if not list(ROOT.glob(path))] == []
 
 
 def shape(output):
@@ -96,59 +73,57 @@ def shape(output):
 
 
 @needs_v2
-def test_the_run_command_prints_the_output_shown():
+def test_the_run_command_prints_the_output_shown(folder):
     (shown,) = blocks("text")
     pattern = ".*".join(re.escape(part) for part in shape(shown).split("…"))
 
-    assert re.fullmatch(pattern, shape(run_host().stdout), re.DOTALL)
+    printed = (folder / "printed").read_text(encoding="utf-8")
+
+    assert re.fullmatch(pattern, shape(printed), re.DOTALL)
     assert shown.count("…") == 5
 
 
+class TutorialsTimer:
+    """The tutorial's hooks, abridged."""
+
+    append_to_http_response = False
+    start_timestamps = {}
+
+    @classmethod
+    def pre_invocation_app_level(cls, logger, context, *args, **kwargs):
+        cls.start_timestamps[context.invocation_id] = 0.0
+
+    @classmethod
+    def post_invocation_app_level(cls, logger, context, func_args, func_ret, *args, **kwargs):
+        cls.start_timestamps.pop(context.invocation_id)
+        if cls.append_to_http_response:
+            func_ret._HttpResponse__body += b" (TimeElapsed: 1.0 sec)"
+
+
 def test_the_tutorials_timer_has_the_faults_listed_in_the_readme(
-    serve, worker_with_hooks, empty_registry, caplog, python
+    serve, worker_with_hooks, empty_registry, python
 ):
-    class TutorialsTimer(AppExtensionBase):
-        """The tutorial's hooks, abridged."""
+    timer = type("Timer", (TutorialsTimer, AppExtensionBase), {})
+    url = serve(lambda req: HttpResponse(**json.loads(req.params["with"])))
 
-        append_to_http_response = False
-        start_timestamps = {}
-
-        @classmethod
-        def pre_invocation_app_level(cls, logger, context, *args, **kwargs):
-            cls.start_timestamps[context.invocation_id] = 0.0
-
-        @classmethod
-        def post_invocation_app_level(cls, logger, context, func_args, func_ret, *args, **kwargs):
-            cls.start_timestamps.pop(context.invocation_id)
-            if cls.append_to_http_response:
-                func_ret._HttpResponse__body += b" (TimeElapsed: 1.0 sec)"
-
-    def responds(req):
-        return HttpResponse(**json.loads(req.params["with"]))
-
-    url = serve(responds)
-
-    def request(with_):
-        line = f"GET /api/responds?with={with_} HTTP/1.1"
-        return exchange(url, *[f"{line}\r\nHost: localhost\r\n\r\n".encode()] * 2)
-
-    def works(with_):
-        first, second = request(with_)
-        text = first.body.decode("utf-16" if "utf-16" in with_ else "utf-8", "replace")
-        shows_time = not first.body or "TimeElapsed" in text
-        return first.status < 500 and second is not None and shows_time
+    def works(with_, expected):
+        line = f"GET /api/<lambda>?with={with_} HTTP/1.1"
+        first, second = exchange(url, *[f"{line}\r\nHost: localhost\r\n\r\n".encode()] * 2)
+        charset = "utf-16" if "utf-16" in with_ else "utf-8"
+        text = first.body.decode(charset, "replace")
+        return first.status < 500 and second is not None and text.rstrip("1.0") == expected
 
     broken = ['{"body":"a","charset":"utf-16"}', '{"body":"a","headers":{"Content-Length":"1"}}']
     broken += [f'{{"status_code":{status}}}' for status in (204, 205, 304)]
-    for with_ in broken:
-        assert request(with_)[1].status < 500
-    request("raises")
-    assert len(TutorialsTimer.start_timestamps) == 2
-    TutorialsTimer.append_to_http_response = True
-    assert works('{"body":"a"}')
-    assert [with_ for with_ in broken if works(with_)] == []
+    shown = " (TimeElapsed: 1.0 sec)"
+    assert all(works(with_, "a" if "body" in with_ else "") for with_ in broken)
+    works("raises", "")
+    assert len(timer.start_timestamps) == 2
+    timer.append_to_http_response = True
+    assert works('{"body":"a"}', f"a{shown}")
+    assert not any(works(with_, f"a{shown}" if "body" in with_ else "") for with_ in broken)
     python(3, 13)
-    assert request('{"body":"a"}')[0].body == b"a"
+    assert works('{"body":"a"}', "a")
 
 
 YET, ADD = section("No app yet?"), section("Add the extension to your app")
@@ -175,30 +150,22 @@ def folder(package_index, tmp_path_factory):
     return folder
 
 
-def test_the_run_command_works_in_a_fresh_clone(folder):
-    printed = (folder / "printed").read_text(encoding="utf-8")
-
-    assert "HTTP/1.1 200 OK" in printed
-    assert "(TimeElapsed: " in printed
-
-
 @pytest.fixture(params=["v1", pytest.param("v2", marks=needs_v2)])
 def source(request, folder):
     """The readme's sample function for one programming model, with the readme's lines added."""
     app = folder / "my-app"
     if request.param == "v2":
-        file = app / "function_app.py"
+        source = app / "function_app.py"
         app_line = "app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)\n"
-        assert app_line in V2_FUNCTION
-        file.write_text(V2_FUNCTION.replace(app_line, app_line + LINES_FOR_V2))
-        yield file
-        file.unlink()
+        source.write_text(V2_FUNCTION.replace(app_line, app_line + LINES_FOR_V2))
+        yield source
+        source.unlink()
     else:
-        shutil.copytree(str(ROOT / "tests" / "apps" / "v1" / "HttpTrigger"), str(app / "HttpTrigger"))
-        file = app / "HttpTrigger" / "__init__.py"
-        file.write_text(V1_FUNCTION)
-        yield file
-        shutil.rmtree(str(file.parent))
+        v1_folder = app / "HttpTrigger"
+        shutil.copytree(str(APPS / "v1" / v1_folder.name), str(v1_folder))
+        (v1_folder / "__init__.py").write_text(V1_FUNCTION)
+        yield v1_folder / "__init__.py"
+        shutil.rmtree(str(v1_folder))
 
 
 def run_stand_in_host(folder):
@@ -230,20 +197,6 @@ def test_the_production_step_logs_one_line_adds_the_header_and_keeps_the_body(so
     assert "\nHello!\n" in printed
 
 
-def test_changes_in_the_clone_take_effect_at_the_next_start(source, folder):
-    module = folder / "python-worker-extension-timer" / NAME / "__init__.py"
-    code = module.read_text(encoding="utf-8")
-    assert "Recording start" in code
-    module.write_text(code.replace("Recording start", "Noting the start"), encoding="utf-8")
-
-    try:
-        printed = run_stand_in_host(folder)
-    finally:
-        module.write_text(code, encoding="utf-8")
-
-    assert "Noting the start time of HttpTrigger" in printed
-
-
 def test_the_editable_install_is_a_path_entry(folder):
     (site_packages,) = (folder / "my-app" / ".venv" / "lib").glob("*/site-packages")
     lines = [line for file in site_packages.glob("*.pth") for line in file.read_text().split()]
@@ -272,14 +225,6 @@ def test_the_build_command_makes_the_wheel_shown_and_pip_installs_the_app_with_i
     assert (tmp_path / "there" / "azure" / "functions" / "__init__.py").is_file()
 
 
-def test_the_sample_apps_do_not_list_the_package_by_name():
-    for requirements in ROOT.glob("tests/apps/*/requirements.txt"):
-        text = requirements.read_text(encoding="utf-8")
-        assert NAME.replace("_", "-") not in text
-        (title,) = re.findall(r'"(.*)"', text)
-        assert section(title)
-
-
 def test_requirements_can_list_a_repository_instead_of_the_wheel(package_index, tmp_path):
     if not shutil.which("git"):
         pytest.skip("git is not installed")
@@ -302,120 +247,103 @@ def api_in_wsgi(environ, start_response):
 
 
 async def api_in_asgi(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await send({"type": (await receive())["type"] + ".complete"})
+        return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]})
     await send({"type": "http.response.body", "body": b"hello"})
-
-
-REQUEST = azure.functions.HttpRequest("GET", "http://localhost/api/HttpTrigger", body=b"")
-
-
-def shown_code(start):
-    """The code in the table that starts with ``start``."""
-    (code,) = re.findall(rf"`({re.escape(start)}.*?)`", section("How to time each kind of app"))
-    return code
-
-
-@needs_v2
-@pytest.mark.parametrize("kind, api", [("Asgi", api_in_asgi), ("Wsgi", api_in_wsgi)])
-def test_a_v2_web_framework_app_is_timed_as_one_function(kind, api):
-    logger = FakeLogger()
-    names = {"func": azure.functions, "api": api}
-    exec(shown_code(f"app = func.{kind}FunctionApp"), names)
-
-    TimerExtension.configure(app=names["app"], logger=logger)
-    (function,) = load_functions(names["app"]).values()
-    response = call(function, req=REQUEST, context=FakeContext("http_app_func"))
-    names["app"].startup_task_done = False  # Otherwise, the SDK uses a closed event loop.
-
-    assert response.get_body() == b"hello"
-    assert logger.messages[0] == "Recording start time of http_app_func"
 
 
 @pytest.mark.parametrize(
     "shown, api",
     [
-        ("main = TimerExtension.timed", api_in_wsgi),
+        pytest.param("app = func.AsgiFunctionApp", api_in_asgi, marks=needs_v2),
+        pytest.param("app = func.WsgiFunctionApp", api_in_wsgi, marks=needs_v2),
         pytest.param("func.AsgiMiddleware", api_in_asgi, marks=needs_v2),
+        ("main = TimerExtension.timed", api_in_wsgi),
     ],
-    ids=["Flask", "FastAPI"],
 )
-def test_the_main_function_of_a_v1_web_framework_app_is_timed(shown, api):
+def test_a_web_framework_app_is_timed_as_one_function(shown, api):
     logger = FakeLogger()
-    TimerExtension.configure(logger=logger)
     names = {"func": azure.functions, "api": api, "TimerExtension": TimerExtension}
-    code = shown_code(shown)
-    if not code.startswith("main"):
+    (code,) = re.findall(rf"`({re.escape(shown)}.*?)`", section("How to time each kind of app"))
+    if "Middleware(api).handle" in code:
         code = f"@TimerExtension.timed\nasync def main(req, context): return await {code}"
     exec(code, names)
 
-    response = call(names["main"], req=REQUEST, context=FakeContext("HttpTrigger"))
+    TimerExtension.configure(app=names.get("app"), logger=logger)
+    main = names.get("main") or load_functions(names["app"])["http_app_func"]
+    request = azure.functions.HttpRequest("GET", "http://localhost/api/HttpTrigger", body=b"")
+    response = call(main, req=request, context=FakeContext("name"))
+    if "app" in names:
+        names["app"].startup_task_done = False  # Otherwise, the SDK uses a closed event loop.
 
     assert response.get_body() == b"hello"
-    assert logger.messages[0] == "Recording start time of HttpTrigger"
+    assert logger.messages[0] == "Recording start time of name"
 
 
-WORKERS_HANDLER = "logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))\n"
-KEEP, DICT_CONFIG = "handlers = logging.getLogger().handlers[:]\n", "logging.config.dictConfig({})\n"
-PUT_BACK = "[*map(logging.getLogger().addHandler, handlers)]\n"
-WITH_ROOT = '{"version": 1, "disable_existing_loggers": False, "root": {"level": "INFO"}}'
+# The worker adds a handler to the root logger before it imports the app.
+APP_WITH_LOGGING = """
+import logging.config, sys
+from python_worker_extension_timer import TimerExtension
+logging.getLogger().addHandler(logging.StreamHandler(sys.stdout))
+logging.getLogger().setLevel({level})
+{set_up}
+TimerExtension.timed(lambda req: None)(req=1)
+"""
+KEPT = '"disable_existing_loggers": False'
 
 
 @pytest.mark.parametrize(
-    "set_up, fix_in_readme, fix",
+    "level, fix_in_readme, set_up, fixed",
     [
         (
-            "",
+            "'WARNING'",
             f"Set the level of the logger `{NAME}` to `INFO`",
+            "",
             f"logging.getLogger('{NAME}').setLevel('INFO')",
         ),
         (
-            "logging.getLogger().setLevel('INFO')\nlogging.config.dictConfig({'version': 1})",
+            "'INFO'",
             "in the `dictConfig`, set `disable_existing_loggers` to `False`",
-            "logging.getLogger().setLevel('INFO')\n"
-            "logging.config.dictConfig({'version': 1, 'disable_existing_loggers': False})",
+            'logging.config.dictConfig({"version": 1})',
+            f'logging.config.dictConfig({{"version": 1, {KEPT}}})',
         ),
         (
-            f"logging.config.dictConfig({WITH_ROOT})",
+            "'INFO'",
             "keep `logging.getLogger().handlers[:]` before the call, and add these handlers again",
-            f"{KEEP}logging.config.dictConfig({WITH_ROOT})\n{PUT_BACK}",
+            f'logging.config.dictConfig({{"version": 1, {KEPT}, "root": {{"level": "INFO"}}}})',
+            "handlers = logging.getLogger().handlers[:]\n"
+            f'logging.config.dictConfig({{"version": 1, {KEPT}, "root": {{"level": "INFO"}}}})\n'
+            "for handler in handlers: logging.getLogger().addHandler(handler)",
         ),
         (
-            "logging.basicConfig(force=True, level='INFO', stream=sys.stderr)",
+            "'INFO'",
             "Leave out `root` or `force`",
-            "logging.getLogger().setLevel('INFO')\n"
+            "logging.basicConfig(force=True, level='INFO', stream=sys.stderr)",
             "logging.basicConfig(level='INFO', stream=sys.stderr)",
         ),
     ],
     ids=["root at WARNING", "dictConfig", "dictConfig with root", "basicConfig with force"],
 )
 def test_an_app_that_sets_up_logging_needs_the_fix_in_the_readme(
-    set_up, fix_in_readme, fix, tmp_path
+    level, fix_in_readme, set_up, fixed, tmp_path
 ):
     def run_app(set_up):
-        # The worker adds a handler to the root logger before it imports the app.
-        module = f"import logging.config, sys\n{WORKERS_HANDLER}from {NAME} import TimerExtension\n"
-        call_function = "\nTimerExtension.timed(lambda req: None)(req=1)"
-        (tmp_path / "app.py").write_text(module + set_up + call_function)
-        command = [sys.executable, "app.py"]
-        return subprocess.check_output(
-            command, cwd=str(tmp_path), env=host_environment(), encoding="utf-8"
-        )
+        code = APP_WITH_LOGGING.format(level=level, set_up=set_up)
+        command = [sys.executable, "-c", code]
+        return subprocess.check_output(command, env=host_environment(), encoding="utf-8")
 
     assert fix_in_readme in section("Nothing shows up?")
     assert "Time taken" not in run_app(set_up)
-    assert "Time taken" in run_app(fix)
+    assert "Time taken" in run_app(fixed)
 
 
 def test_the_options_table_has_every_option_with_its_default():
-    options = {
-        name: parameter.default
-        for name, parameter in inspect.signature(TimerExtension.configure).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
+    shown = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", section("Options"), re.MULTILINE)
 
-    shown = {row["Option"].strip("`"): row["Default"].strip("`") for row in table("Options")}
-
-    assert shown == {name: repr(default) for name, default in options.items()}
+    defaults = TimerExtension.configure.__kwdefaults__
+    assert dict(shown) == {name: repr(default) for name, default in defaults.items()}
 
 
 def test_nothing_is_appended_with_the_headers_and_statuses_in_the_readme():
@@ -436,7 +364,7 @@ def test_nothing_is_appended_with_the_headers_and_statuses_in_the_readme():
 QUERY, ENDINGS = blocks("kusto")
 
 
-@pytest.mark.parametrize("seconds", [1.5, 0.0, 9.8e-05, 123456.789])
+@pytest.mark.parametrize("seconds", [1.5, 9.8e-05])
 @pytest.mark.parametrize("before, after", [("", ""), ('{"message": "', '", "level": "INFO"}')])
 def test_the_query_parses_the_line_of_the_elapsed_time_alone(seconds, before, after, clock):
     clock.now = 0.0
@@ -464,7 +392,7 @@ class JsonFormatter(logging.Formatter):
     """Keeps what was passed as ``extra``, as JSON formatters do."""
 
     def format(self, record):
-        usual = vars(logging.LogRecord("", 0, "", 0, "", (), None))
+        usual = vars(logging.makeLogRecord({}))
         extra = {name: value for name, value in vars(record).items() if name not in usual}
         return json.dumps({"message": record.getMessage(), **extra})
 
@@ -473,34 +401,32 @@ class JsonFormatter(logging.Formatter):
 def test_the_handler_shown_feeds_the_histogram_and_the_host_gets_no_line(caplog, clock, capsys):
     caplog.set_level(logging.INFO)
     measured = []
-    histogram = type("Histogram", (), {"record": lambda *args: measured.append(args)})
+    histogram = SimpleNamespace(record=lambda *args: measured.append(args))
     app = azure.functions.FunctionApp()
     names = {"logging": logging, "TimerExtension": TimerExtension, "histogram": histogram}
     (code,) = blocks("python", section("Log records as data"))
     exec(code, {**names, "app": app})
-    with_json = logging.StreamHandler(sys.stdout)
-    with_json.setFormatter(JsonFormatter())
-    logging.getLogger("myapp.timer").addHandler(with_json)
+    json_handler = logging.StreamHandler(sys.stdout)
+    json_handler.setFormatter(JsonFormatter())
+    logging.getLogger("myapp.timer").addHandler(json_handler)
 
     @app.route(route="Orders")
     def Orders(req):
         clock.now += 0.25
-        if req:
-            raise ValueError
+        assert req
 
     (function,) = load_functions(app).values()
-    function(req=None)
-    with pytest.raises(ValueError):
-        function(req="raise")
+    function(req="returns")
+    with pytest.raises(AssertionError):
+        function(req=None)
     logging.getLogger("myapp.timer").handlers.clear()
 
-    assert measured == [
-        (0.25, {"function": "Orders"}),
-        (0.25, {"function": "Orders", "error.type": "ValueError"}),
-    ]
+    error = {"error.type": "AssertionError"}
+    assert measured == [(0.25, {"function": "Orders"}), (0.25, {"function": "Orders", **error})]
     assert caplog.messages == []
-    (shown,) = re.findall(r'A JSON log line then has `(.*?)`', TEXT)
-    assert shown.replace("0.2", "0.25") in capsys.readouterr().out.splitlines()[1]
+    (shown,) = re.findall(r"A JSON log line then has `(.*?)`", TEXT)
+    printed = capsys.readouterr().out.splitlines()[1]
+    assert shown.replace("0.2", "0.25").replace("ValueError", "AssertionError") in printed
 
 
 def test_a_decorated_function_in_a_unit_test_appends_but_the_wrapped_one_does_not():

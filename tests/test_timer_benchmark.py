@@ -20,7 +20,7 @@ def run_benchmark(*urls):
 
 @needs_v2
 def test_the_functions_of_the_app_log_as_many_lines_as_their_names_say():
-    with running_host(APPS / "benchmark") as (process, url, _):
+    with running_host(APPS / "timer_benchmark") as (process, url, _):
         assert {get(f"{url}/api/{name}").body for name in LINES} == {b"hello"}
         process.kill()
         log = process.stdout.read()
@@ -30,7 +30,7 @@ def test_the_functions_of_the_app_log_as_many_lines_as_their_names_say():
 
 @needs_v2
 def test_the_benchmark_prints_a_row_for_each_url_and_counts_responses_with_404_as_errors():
-    with running_host(APPS / "benchmark") as (process, url, _), ThreadPoolExecutor(1) as pool:
+    with running_host(APPS / "timer_benchmark") as (process, url, _), ThreadPoolExecutor(1) as pool:
         pool.submit(process.stdout.read)  # If nobody reads the log, the host stops at some time.
         urls = [f"{url}/api/{name}" for name in [*LINES, "missing"]]
         stdout = run_benchmark(*urls).stdout

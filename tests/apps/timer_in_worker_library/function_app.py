@@ -43,6 +43,12 @@ def fail(req: func.HttpRequest) -> func.HttpResponse:
     raise ValueError("no greeting")
 
 
+@app.route(route="fail_async")
+@timed
+async def fail_async(req: func.HttpRequest) -> func.HttpResponse:
+    raise ValueError("no greeting")
+
+
 @app.route(route="sleep")
 @timed
 def sleep(req: func.HttpRequest) -> func.HttpResponse:
