@@ -6,7 +6,8 @@ APP is a folder with a function app of the v1 or the v2 programming model. The s
 its HTTP-triggered functions, calls worker extensions as the Python worker does, and responds as the
 Functions host does. If the Functions host would fail, drop something or close a connection without
 an explanation, the stand-in host does the same and prints the reason. It doesn't support access
-keys, route constraints, default values in routes, or bindings other than HTTP and ``context``.
+keys, route constraints, default values in routes, HTTP streams, or bindings other than HTTP and
+``context``.
 
 Without APP, it serves the sample app and calls each function that accepts GET and has no parameter
 in its route. With APP, it calls functions only with ``--once``, as they may have side effects.
@@ -24,6 +25,7 @@ import inspect
 import json
 import logging
 import os
+import queue
 import re
 import sys
 import threading
@@ -32,6 +34,7 @@ import traceback
 import types
 import urllib.parse
 import uuid
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
@@ -56,10 +59,10 @@ POST_HOOKS = ("post_invocation", "post_invocation_app_level")
 # Loggers whose names begin with these are system loggers; all others are user loggers.
 SYSTEM_LOGGERS = ("azure_functions_worker", "azure.functions", "stand_in_host")
 
-ROUTE_PARAMETER = re.compile(r"(/?)\{(\*{0,2})(\w+)[^{}?]*(\??)\}")
+# A slash, stars, a name, and constraints; in constraints, {{ and }} stand for single braces.
+ROUTE_PARAMETER = re.compile(r"(/?)\{(\*{0,2})([^{}/*?:=]+)((?:[:=?](?:\{\{|\}\}|[^{}])*)?)\}")
 
 logger = logging.getLogger("stand_in_host")
-
 current_invocation = contextvars.ContextVar("current_invocation", default=None)
 
 
@@ -68,7 +71,7 @@ class StartError(Exception):
 
 
 class HttpFunction(NamedTuple):
-    """A function of either programming model. Without an HTTP trigger, it has no methods."""
+    """A function of an app. If it is disabled or has no HTTP trigger, it has no methods."""
 
     name: str
     function: Callable[..., Any]
@@ -113,7 +116,8 @@ class StandInHost:
         self.prefix = prefix.strip("/")
         # The Functions host sorts routes by function name (azure-functions-host issue 9876).
         self.functions = sorted(functions, key=lambda function: function.name.upper())
-        self.patterns = [route_pattern(self.path(function)) for function in self.functions]
+        served = [function for function in self.functions if function.methods]
+        self.routes = [(f, *route_pattern(f.name, self.path(f))) for f in served]
         try:
             self.server = Server(("127.0.0.1", port), functools.partial(RequestHandler, self))
         except OSError as error:
@@ -121,6 +125,7 @@ class StandInHost:
             raise StartError(message) from error
         self.port = self.server.server_address[1]
         self.url = f"http://localhost:{self.port}"
+        self.thread_pool = ThreadPool()
         self.loop = asyncio.new_event_loop()
         self.threads = [
             threading.Thread(target=self.loop.run_forever, daemon=True),
@@ -138,10 +143,12 @@ class StandInHost:
     def __exit__(self, *exception: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+        self.thread_pool.calls.put(None)
         self.loop.call_soon_threadsafe(self.loop.stop)
         for thread in self.threads:
-            thread.join()
-        self.loop.close()
+            thread.join(1)  # A function that blocks the event loop doesn't delay the exit.
+        if not self.loop.is_running():
+            self.loop.close()
 
     def path(self, function: HttpFunction) -> str:
         return "/" + "/".join(part for part in (self.prefix, function.route.strip("/")) if part)
@@ -150,11 +157,11 @@ class StandInHost:
         """Return the functions with this path, each with the values of its route parameters."""
         # The Functions host decodes all escapes in a path except those of a slash.
         path = urllib.parse.unquote(path.replace("%2F", "%252F").replace("%2f", "%252f"))
-        matches = zip(self.functions, [pattern.fullmatch(path) for pattern in self.patterns])
-        return [(function, match.groupdict()) for function, match in matches if match]
+        matches = [(f, names, pattern.fullmatch(path)) for f, pattern, names in self.routes]
+        return [(f, dict(zip(names, match.groups()))) for f, names, match in matches if match]
 
     def invoke(self, function: HttpFunction, request: azure.functions.HttpRequest) -> object:
-        """Call a sync function on this thread, or an async function on the event loop."""
+        """Call a sync function on the thread pool, or an async function on the event loop."""
         context = Context(function)
         args = {function.parameter: request}
         if "context" in inspect.signature(function.function).parameters:
@@ -162,7 +169,33 @@ class StandInHost:
         if inspect.iscoroutinefunction(function.function):
             invocation = invoke_async(function, context, args)
             return asyncio.run_coroutine_threadsafe(invocation, self.loop).result()
-        return invoke_sync(function, context, args)
+        return self.thread_pool.run(invoke_sync, function, context, args)
+
+
+class ThreadPool:
+    """Runs sync functions. Unlike ThreadPoolExecutor, it doesn't wait for its threads at exit."""
+
+    def __init__(self) -> None:
+        setting = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT", "").strip()
+        size = int(setting) if setting.isdecimal() else 0  # The worker ignores an invalid setting.
+        self.startable = threading.Semaphore(size or min(32, (os.cpu_count() or 1) + 4))
+        self.calls: "queue.Queue[Any]" = queue.Queue()
+
+    def run(self, function: Callable[..., object], *args: object) -> object:
+        if self.startable.acquire(blocking=False):
+            threading.Thread(target=self.work, daemon=True).start()
+        future: "Future[object]" = Future()
+        self.calls.put((future, function, args))
+        return future.result()
+
+    def work(self) -> None:
+        for future, function, args in iter(self.calls.get, None):
+            try:
+                future.set_result(function(*args))
+            except BaseException as error:
+                future.set_exception(error)
+            del future, function, args  # Otherwise, an idle thread would keep them in memory.
+        self.calls.put(None)  # This ends the next thread.
 
 
 def invoke_sync(function: HttpFunction, context: Context, args: Dict[str, object]) -> object:
@@ -175,13 +208,13 @@ def invoke_sync(function: HttpFunction, context: Context, args: Dict[str, object
 
 async def invoke_async(function: HttpFunction, context: Context, args: Dict[str, object]) -> object:
     current_invocation.set(context.invocation_id)  # This holds for the current task only.
-    call_invocation_hooks(PRE_HOOKS, context, args)
     try:
+        call_invocation_hooks(PRE_HOOKS, context, args)
         func_ret = await function.function(**args)
-    except SystemExit as error:  # It would end the event loop.
+        call_invocation_hooks(POST_HOOKS, context, args, func_ret)
+        return func_ret
+    except (SystemExit, KeyboardInterrupt) as error:  # They would end the event loop.
         raise RuntimeError(repr(error)) from error
-    call_invocation_hooks(POST_HOOKS, context, args, func_ret)
-    return func_ret
 
 
 def call_invocation_hooks(hook_names: Iterable[str], context: Context, *args: object) -> None:
@@ -290,7 +323,7 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         )
         try:
             response = read_response(self.host.invoke(function, request))
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except BaseException as error:  # The worker survives SystemExit, too.
             logger.error("%s failed: %s", function.name, error, exc_info=True)
             return Response(500)
         response, note = sent_response(response, is_head=self.command == "HEAD")
@@ -334,13 +367,16 @@ def read_response(func_ret: object) -> Response:
         func_ret = azure.functions.HttpResponse(func_ret)
     if not isinstance(func_ret, azure.functions.HttpResponse):
         raise TypeError(f"a function returned {type(func_ret).__name__}, not HttpResponse or str")
-    # If a function sets a header twice, the last value is sent.
-    headers = {name.lower(): (name, str(value)) for name, value in func_ret.headers.items()}
-    if "content-type" not in headers:
-        is_text = func_ret.mimetype.startswith("text/")
-        charset = f"; charset={func_ret.charset}" if is_text else ""
-        headers["content-type"] = ("Content-Type", func_ret.mimetype + charset)
-    return Response(int(func_ret.status_code), headers.values(), func_ret.get_body())
+    charset = f"; charset={func_ret.charset}" if func_ret.mimetype.startswith("text/") else ""
+    headers = {"content-type": ("Content-Type", func_ret.mimetype + charset)}
+    cookies = []
+    for name, value in func_ret.headers.items():
+        if name.lower() == "set-cookie":
+            cookies.append((name, str(value)))
+        else:  # If a function sets another header twice, the last value is sent.
+            headers[name.lower()] = name, str(value)
+    cookies[:0] = headers.values()
+    return Response(int(func_ret.status_code), cookies, func_ret.get_body())
 
 
 def sent_response(response: Response, is_head: bool) -> Tuple[Response, str]:
@@ -375,16 +411,21 @@ def non_negative_int(text: Union[str, bytes], base: int = 10) -> int:
     return number
 
 
-def route_pattern(path: str) -> "re.Pattern[str]":
-    """Convert a route template of ASP.NET to a regular expression; ignore constraints."""
-    pattern, end = "", 0
-    for match in ROUTE_PARAMETER.finditer(path):
-        slash, star, name, optional = match.groups()
-        value = f"{slash}(?P<{name}>{'.*' if star else '[^/]+'})"
-        pattern += re.escape(path[end : match.start()])
-        pattern += f"(?:{value})?" if star or optional else value
-        end = match.end()
-    return re.compile(pattern + re.escape(path[end:]) + "/?", re.IGNORECASE)
+def route_pattern(function_name: str, route: str) -> Tuple["re.Pattern[str]", List[str]]:
+    """Convert a route template to a pattern and the names of its groups; ignore constraints."""
+    pattern, names, end = "", [], 0
+    for parameter in ROUTE_PARAMETER.finditer(route):
+        slash, stars, name, rest = parameter.groups()
+        names.append(name)
+        value = f"{slash}({'.*' if stars else '[^/]+'})"
+        pattern += re.escape(route[end : parameter.start()])
+        pattern += f"(?:{value})?" if stars or rest.endswith("?") else value
+        end = parameter.end()
+    if re.search("[{}]", ROUTE_PARAMETER.sub("", route)):
+        raise StartError(f"cannot read route {route!r} of function {function_name}")
+    if len({name.lower() for name in names}) < len(names):
+        raise StartError(f"route {route!r} of function {function_name} has a parameter twice")
+    return re.compile(pattern + re.escape(route[end:]) + "/?", re.IGNORECASE), names
 
 
 def load_app(app: Path) -> Tuple[List[HttpFunction], str]:
@@ -395,18 +436,21 @@ def load_app(app: Path) -> Tuple[List[HttpFunction], str]:
         raise StartError(f"{app} has neither function_app.py nor a folder with function.json")
     sys.path.insert(0, str(app))
     try:
-        for name, value in read_json(app / "local.settings.json").get("Values", {}).items():
+        for name, value in (read_json(app / "local.settings.json").get("Values") or {}).items():
             os.environ.setdefault(name, str(value))
         os.environ.setdefault("FUNCTIONS_WORKER_RUNTIME", "python")
-        http_settings = read_json(app / "host.json").get("extensions", {}).get("http", {})
+        extensions = read_json(app / "host.json").get("extensions") or {}
+        prefix = (extensions.get("http") or {}).get("routePrefix")
         functions = list(load_v2() if is_v2 else load_v1(app, definitions))
+    except StartError:
+        raise
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         at = [frame for frame in frames if frame.filename.startswith(str(app))]
         where = f" ({at[-1].filename}, line {at[-1].lineno})" if at else ""
         message = " ".join(str(error).split())
         raise StartError(f"cannot load {app}: {type(error).__name__}: {message}{where}") from error
-    return functions, http_settings.get("routePrefix", "api")
+    return functions, "api" if prefix is None else str(prefix)
 
 
 def load_v2() -> Iterable[HttpFunction]:
@@ -439,6 +483,8 @@ def load_v1(app: Path, definitions: Iterable[Path]) -> Iterable[HttpFunction]:
         names = parts[:-1] if parts[-1] == "__init__" else parts
         module = importlib.import_module(".".join(["__app__", *names]))
         function = getattr(module, definition.get("entryPoint") or "main")
+        if definition.get("disabled") is True:
+            os.environ[f"AzureWebJobs.{file.parent.name}.Disabled"] = "true"
         yield read_function(file.parent.name, function, definition["bindings"], file.parent)
 
 
@@ -450,23 +496,36 @@ def read_function(
     output = [b for b in bindings if (b["type"], b.get("name")) == ("http", "$return")]
     further = [b for b in bindings if b not in triggers + output]
     kind, unsupported = ("binding", further) if http_trigger else ("trigger", triggers)
-    names = ", ".join(sorted({str(b["type"]) for b in unsupported}))
-    problem = f"unsupported {kind}: {names}" if names else "no trigger"
-    is_served = http_trigger and not further
+    names = {str(b["type"]) for b in unsupported}
+    # If the app imports this package, the worker treats all its HTTP functions as HTTP streams.
+    if http_trigger and "azurefunctions.extensions.http.fastapi" in sys.modules:
+        names.add("HTTP streams")
+    problem = f"unsupported {kind}: {', '.join(sorted(names))}" if names else "no trigger"
+    refusal = "" if http_trigger and not names else f"{name} is not served ({problem})."
     methods = http_trigger.get("methods") or ALL_METHODS if http_trigger else ()
+    if os.environ.get(f"AzureWebJobs.{name}.Disabled", "").lower() in ("1", "true"):
+        refusal, methods = f"{name} is disabled.", ()
     return HttpFunction(
         name,
         function,
-        route=http_trigger.get("route") or name,
+        route=str(http_trigger.get("route") or name),
         methods=tuple(str(method).upper() for method in methods),
         parameter=http_trigger.get("name", ""),
         directory=str(directory),
-        refusal="" if is_served else f"{name} is not served ({problem}).",
+        refusal=refusal,
     )
 
 
 def read_json(file: Path) -> Dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8-sig")) if file.is_file() else {}
+    """Read a JSON object as the Functions host does, which accepts comments and trailing commas."""
+    text = file.read_text(encoding="utf-8-sig", errors="replace") if file.is_file() else "{}"
+    string = r'("(?:\\.|[^"\\])*")'
+    text = re.sub(string + r"|//[^\r\n]*|/\*.*?\*/", r"\1", text, flags=re.DOTALL)
+    text = re.sub(string + r"|,(?=\s*[}\]])", r"\1", text)
+    try:
+        return {**json.loads(text)}
+    except (TypeError, ValueError) as error:
+        raise StartError(f"{file} is not a JSON object: {error}") from error
 
 
 def show_response(host: StandInHost, path: str) -> None:
@@ -495,11 +554,12 @@ def port_number(text: str) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="A stand-in for func start.")
     add = parser.add_argument
     add("app", metavar="APP", nargs="?", type=Path, help="the app's folder (default: a sample app)")
     add("--port", type=port_number, default=7071, help="0 for any free port (default: %(default)s)")
-    add("--once", action="store_true", help="call the GET functions without parameter, then stop")
+    once = "send a GET request to each function without a route parameter, then stop"
+    add("--once", action="store_true", help=once)
     options = parser.parse_args()
     app = options.app or SAMPLE_APP
 
@@ -527,7 +587,7 @@ def main() -> int:
             print(f"    {function.refusal or url}")
         for function in host.functions if options.once or not options.app else ():
             if "GET" in function.methods and "{" not in function.route and not function.refusal:
-                show_response(host, host.path(function))
+                show_response(host, urllib.parse.quote(host.path(function)))
         if not options.once:
             print("\nServing until Ctrl-C.")
             while True:

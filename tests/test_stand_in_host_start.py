@@ -5,7 +5,9 @@ import os
 import re
 import signal
 import subprocess
+import socket
 import sys
+import types
 
 import azure.functions as func
 import pytest
@@ -28,8 +30,11 @@ def v1_app(folder, *bindings, name="hello", source="def main(req): return 'hello
     return folder
 
 
-def test_the_once_option_prints_the_response_of_a_function_and_stops_the_host(tmp_path):
-    result = run_host(v1_app(tmp_path, HTTP, OUTPUT))
+@pytest.mark.parametrize("optimize", ["", "2"])
+def test_the_once_option_prints_the_response_of_a_function_and_stops_even_without_docstrings(
+    optimize, tmp_path
+):
+    result = run_host(v1_app(tmp_path, HTTP, OUTPUT), PYTHONOPTIMIZE=optimize)
 
     assert re.search(r"\nGET http://localhost:\d+/api/hello\nHTTP/1.1 200 OK\n", result.stdout)
     assert result.stdout.endswith("\nTransfer-Encoding: chunked\n\nhello\n")
@@ -44,10 +49,15 @@ def printed(tmp_path_factory):
     v1_app(app, {**HTTP, "methods": ["get", "post"]}, name="get")
     v1_app(app, {**HTTP, "route": "items/{id}"}, name="item")
     v1_app(app, name="none")
+    v1_app(app, HTTP, name="off", disabled=True)
+    v1_app(app, HTTP, name="off_by_setting")
     v1_app(app, {**HTTP, "methods": ["post"]}, name="post")
     v1_app(app, HTTP, QUEUE, {**QUEUE, "type": "blob"}, name="puts")
     v1_app(app, HTTP, {**OUTPUT, "name": "res"}, name="res")
     v1_app(app, TIMER, QUEUE, name="tick")
+    v1_app(app, {**HTTP, "route": "größe"}, name="unicode")
+    settings = {"Values": {"AzureWebJobs.off_by_setting.Disabled": True}}
+    (app / "local.settings.json").write_text(json.dumps(settings))
     return re.sub(r"localhost:\d+", "localhost", run_host(app).stdout)
 
 
@@ -57,17 +67,21 @@ def test_each_function_is_listed_with_its_url_or_the_reason_why_it_is_not_served
         "get: [GET,POST] http://localhost/api/get",
         "item: http://localhost/api/items/{id}",
         "none is not served (no trigger).",
+        "off is disabled.",
+        "off_by_setting is disabled.",
         "post: [POST] http://localhost/api/post",
         "puts is not served (unsupported binding: blob, queue).",
         "res is not served (unsupported binding: http).",
         "tick is not served (unsupported trigger: timerTrigger).",
+        "unicode: http://localhost/api/größe",
     ]
 
 
 def test_the_once_option_calls_each_function_that_accepts_get_and_has_no_route_parameter(printed):
-    called = re.findall("^GET http://localhost(.*)", printed, re.MULTILINE)
+    called = re.findall("GET http://localhost(.*)\nHTTP/1.1 200 OK\n", printed)
 
-    assert called == ["/api/any", "/api/get"]
+    assert called == ["/api/any", "/api/get", "/api/gr%C3%B6%C3%9Fe"]
+    assert printed.count("HTTP/1.1") == 3
 
 
 def test_the_host_calls_no_function_of_a_given_app_without_the_once_option(tmp_path):
@@ -84,10 +98,27 @@ def test_without_an_app_the_host_serves_the_sample_app_and_calls_its_functions()
         assert "HTTP/1.1 200 OK\n" in output
 
 
-def test_a_function_without_an_http_trigger_has_no_url(serve):
-    tick = stand_in_host.read_function("tick", print, [TIMER], TESTS)
+@pytest.mark.parametrize(
+    "binding, setting", [(TIMER, "0"), (HTTP, "1"), ({**HTTP, "route": "{"}, "TRUE")]
+)
+def test_a_function_that_is_disabled_or_has_no_http_trigger_has_no_url(
+    binding, setting, serve, monkeypatch
+):
+    monkeypatch.setenv("AzureWebJobs.f.Disabled", setting)
+    function = stand_in_host.read_function("f", print, [binding], TESTS)
 
-    assert get(serve(tick) + "/api").status == 404
+    assert get(serve(function) + "/api/f").status == 404
+
+
+def test_functions_of_http_streams_are_not_served(serve, monkeypatch):
+    package = "azurefunctions.extensions.http.fastapi"
+    monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    function = stand_in_host.read_function("f", print, [HTTP, OUTPUT], TESTS)
+
+    response = get(serve(function) + "/api/f")
+
+    assert response.status == 501
+    assert response.body == b"f is not served (unsupported binding: HTTP streams)."
 
 
 @needs_v2
@@ -109,14 +140,23 @@ def test_the_host_uses_the_apps_route_prefix_and_the_app_settings_that_the_envir
 ):
     source = "from os import environ\ndef main(req): return environ['ONE'] + environ['TWO']"
     app = v1_app(tmp_path, HTTP, source=source)
-    settings = {"Values": {"ONE": "one from the app, ", "TWO": "two from the app"}}
-    (app / "local.settings.json").write_text(json.dumps(settings))
-    (app / "host.json").write_text('{"extensions": {"http": {"routePrefix": "v1/app"}}}')
+    settings = '\ufeff// Settings\n{"Values": {"ONE": "/* \\" */ //,}", /* 2, */ "TWO": "no",\n},}'
+    (app / "local.settings.json").write_text(settings, encoding="utf-8")
+    (app / "host.json").write_text('{"extensions": {"http": {"routePrefix": "v1/app"}}} // Prefix')
 
-    result = run_host(app, TWO="two from the environment")
+    result = run_host(app, TWO=" two")
 
-    assert result.stdout.endswith("\none from the app, two from the environment\n")
+    assert result.stdout.endswith('\n/* " */ //,} two\n')
     assert "/v1/app/hello\n" in result.stdout
+
+
+@pytest.mark.parametrize("http", ["null", '{"http": null}', '{"http": {"routePrefix": null}}'])
+def test_null_in_a_settings_file_stands_for_the_default(http, tmp_path):
+    app = v1_app(tmp_path, HTTP)
+    (app / "local.settings.json").write_text('{"Values": null}')
+    (app / "host.json").write_text('{"extensions": %s}' % http)
+
+    assert "/api/hello\nHTTP/1.1 200 OK\n" in run_host(app).stdout
 
 
 def test_without_the_settings_files_the_host_starts_and_prints_its_assumptions(tmp_path):
@@ -148,16 +188,6 @@ def test_an_exception_in_a_function_is_printed_with_its_traceback_and_the_respon
     assert "HTTP/1.1 500 Internal Server Error" in result.stdout
 
 
-@pytest.mark.parametrize("keyword", ["def", "async def"])
-def test_the_response_of_a_function_that_calls_sys_exit_is_500(keyword, tmp_path):
-    source = f"import sys\n{keyword} main(req): sys.exit()"
-
-    result = run_host(v1_app(tmp_path, HTTP, source=source))
-
-    assert "HTTP/1.1 500 Internal Server Error" in result.stdout
-    assert (result.returncode, result.stderr) == (0, "")
-
-
 def test_user_logs_are_printed_only_during_an_invocation(tmp_path):
     source = "from logging import error\nerror('at import')\ndef main(req): error('called')"
 
@@ -170,11 +200,12 @@ def test_user_logs_are_printed_only_during_an_invocation(tmp_path):
 @pytest.mark.parametrize(
     "file, text, expected",
     [
-        ("function.json", "{", "JSONDecodeError"),
-        ("__init__.py", "import missing", "ModuleNotFoundError: No module named 'missing'"),
-        ("__init__.py", "raise SystemExit('two\\nlines')", "SystemExit: two lines"),
-        ("__init__.py", "", "has no attribute 'main'"),
-        ("__init__.py", "\n\n1 / 0\n", f"(hello{os.sep}__init__.py, line 3)"),
+        ("function.json", "{", "APP/hello/function.json is not a JSON object: Expecting "),
+        ("function.json", "[]", "APP/hello/function.json is not a JSON object: "),
+        ("__init__.py", "import missing", "cannot load APP: ModuleNotFoundError: No module named "),
+        ("__init__.py", "raise SystemExit('a\\nb')", "cannot load APP: SystemExit: a b (APP/"),
+        ("__init__.py", "", "cannot load APP: AttributeError: module '__app__.hello' has no "),
+        ("__init__.py", "\n\n1 / 0", "cannot load APP: ZeroDivisionError: division by zero (APP/"),
     ],
 )
 def test_an_app_that_fails_to_load_ends_the_host_with_one_line_and_status_1(
@@ -185,9 +216,9 @@ def test_an_app_that_fails_to_load_ends_the_host_with_one_line_and_status_1(
 
     result = run_host(app)
 
-    (line,) = result.stderr.splitlines()
-    assert line.startswith(f"stand_in_host: cannot load {app}: ")
-    assert expected in line.replace(f"({app}{os.sep}", "(")
+    (line,) = result.stderr.replace(str(app), "APP").replace(os.sep, "/").splitlines()
+    assert line.startswith(f"stand_in_host: {expected}")
+    assert ("line 3)" in line) == ("1 / 0" in text)
     assert (result.returncode, result.stdout) == (1, "")
 
 
@@ -226,12 +257,15 @@ def test_an_invalid_port_ends_the_host_with_the_usage_and_status_2(port):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows can't send Ctrl-C to one process")
-def test_the_host_serves_until_ctrl_c():
-    with running_host(APPS / "v1") as (process, url, _):
-        response = get(url + "/api/HttpTrigger")
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_the_host_serves_until_ctrl_c_even_if_a_function_still_runs(keyword, tmp_path):
+    source = "import time\n%s main(req): print('called', flush=True); time.sleep(600)" % keyword
 
-    assert response.status == 200
-    assert process.returncode == 0
-    assert "KeyboardInterrupt" not in errors
+    with running_host(v1_app(tmp_path, HTTP, source=source)) as (process, url, _):
+        with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as connection:
+            connection.sendall(b"GET /api/hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            called = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+
+    assert (called, process.returncode, errors) == ("called\n", 0, "")
