@@ -178,11 +178,11 @@ class ThreadPool:
     def __init__(self) -> None:
         setting = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT", "").strip()
         size = int(setting) if setting.isdecimal() else 0  # The worker ignores an invalid setting.
-        self.startable = threading.Semaphore(size or min(32, (os.cpu_count() or 1) + 4))
+        self.unstarted = threading.Semaphore(size or min(32, (os.cpu_count() or 1) + 4))
         self.calls: "queue.Queue[Any]" = queue.Queue()
 
     def run(self, function: Callable[..., object], *args: object) -> object:
-        if self.startable.acquire(blocking=False):
+        if self.unstarted.acquire(blocking=False):
             threading.Thread(target=self.work, daemon=True).start()
         future: "Future[object]" = Future()
         self.calls.put((future, function, args))
@@ -213,7 +213,9 @@ async def invoke_async(function: HttpFunction, context: Context, args: Dict[str,
         func_ret = await function.function(**args)
         call_invocation_hooks(POST_HOOKS, context, args, func_ret)
         return func_ret
-    except (SystemExit, KeyboardInterrupt) as error:  # They would end the event loop.
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException as error:  # Such an exception would end the event loop.
         raise RuntimeError(repr(error)) from error
 
 
@@ -375,8 +377,7 @@ def read_response(func_ret: object) -> Response:
             cookies.append((name, str(value)))
         else:  # If a function sets another header twice, the last value is sent.
             headers[name.lower()] = name, str(value)
-    cookies[:0] = headers.values()
-    return Response(int(func_ret.status_code), cookies, func_ret.get_body())
+    return Response(int(func_ret.status_code), [*headers.values(), *cookies], func_ret.get_body())
 
 
 def sent_response(response: Response, is_head: bool) -> Tuple[Response, str]:
