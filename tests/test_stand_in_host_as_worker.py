@@ -1,17 +1,17 @@
 """The stand-in host as a worker: it calls functions and hooks as the Python worker does."""
 
+import functools
 import gc
 import logging
 import re
 import threading
-import time
 import weakref
 
 import azure.functions as func
 import pytest
 
 from conftest import APP_SETTING, concurrently, get
-from stand_in_host import HttpFunction
+from stand_in_host import HttpFunction, StandInHost
 
 THREAD_COUNT = "PYTHON_THREADPOOL_THREAD_COUNT"
 
@@ -20,44 +20,35 @@ def hello(req):
     return "hello"
 
 
-def make_sync(function):
-    return function
-
-
-def make_async(function):
+def as_async(function):
     async def async_function(req):
         return function(req)
 
-    async_function.__name__ = function.__name__
-    return async_function
+    return functools.update_wrapper(async_function, function)
 
 
-sync_and_async = pytest.mark.parametrize("make", [make_sync, make_async])
+sync_and_async = pytest.mark.parametrize("make", [lambda f: f, as_async], ids=["sync", "async"])
 
 
-def test_hooks_get_the_arguments_that_the_worker_passes(recording, worker_with_hooks, serve):
-    url = serve(hello) + "/api/hello?name=Azure"
+def test_a_function_and_the_hooks_get_what_the_worker_passes(recording, worker_with_hooks, serve):
+    received = {}
+
+    def keep(req, context):
+        received.update(req=req, context=context)
+        return "kept"
+
+    url = serve(HttpFunction("keep", keep, "f", directory="/app")) + "/api/f"
 
     get(url)
 
     pre, post = recording.calls
     assert pre.logger.name == "azure_functions_worker.extension.Recording"
-    assert pre.func_args["req"].url == url
-    assert post == pre._replace(hook="post", func_ret="hello")
-
-
-def test_a_function_gets_the_context_of_the_hooks(recording, worker_with_hooks, serve):
-    contexts = []
-
-    def keep(req, context):
-        contexts.append(context)
-        return "kept"
-
-    get(serve(HttpFunction("keep", keep, "f", directory="/a")) + "/api/f")
-
-    (context,) = contexts
-    assert context is recording.calls[0].context
-    assert (context.function_name, context.function_directory) == ("keep", "/a")
+    assert pre.func_args == received
+    assert post == pre._replace(hook="post", func_ret="kept")
+    assert received["req"].url == url
+    context = received["context"]
+    assert context is pre.context
+    assert (context.function_name, context.function_directory) == ("keep", "/app")
     assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", context.trace_context.Traceparent)
     assert context.trace_context.trace_parent == context.trace_context.Traceparent
     assert context.retry_context is None
@@ -66,10 +57,7 @@ def test_a_function_gets_the_context_of_the_hooks(recording, worker_with_hooks, 
 
 @pytest.fixture
 def calls(empty_registry, worker_with_hooks, monkeypatch, tmp_path):
-    """The hook calls of two application-level extensions and a function-level one, in order.
-
-    Each call is a tuple of the extension, the hook and the arguments.
-    """
+    """The hook calls of three extensions, in order, as tuples (extension, hook, arguments)."""
     calls = []
 
     def hooks(extension, *names):
@@ -78,14 +66,11 @@ def calls(empty_registry, worker_with_hooks, monkeypatch, tmp_path):
 
         return {name: recording(name) for name in names}
 
-    class FunctionLevel(func.FuncExtensionBase):
-        def __init__(self, file_path):
-            super().__init__(file_path)
-
     names = ("post_function_load", "pre_invocation", "post_invocation")
     monkeypatch.setenv("AzureWebJobsScriptRoot", str(tmp_path))
-    function_level = type("F", (FunctionLevel,), hooks("function level", *names))
-    function_level(str(tmp_path / "hello" / "__init__.py"))
+    function_level = hooks("function level", *names)
+    function_level["__init__"] = lambda self, file: func.FuncExtensionBase.__init__(self, file)
+    type("F", (func.FuncExtensionBase,), function_level)(str(tmp_path / "hello" / "__init__.py"))
     for extension in ("first", "second"):
         app_level = hooks(extension, *(f"{name}_app_level" for name in names))
         type(extension, (func.AppExtensionBase,), app_level)
@@ -124,7 +109,7 @@ def test_no_hook_is_called_on_python_3_13_or_if_the_app_setting_is_off(
 
 
 @sync_and_async
-@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, BaseException])
 def test_if_a_function_raises_the_response_is_500_without_a_post_hook_and_the_host_goes_on(
     error, make, recording, worker_with_hooks, serve, monkeypatch
 ):
@@ -151,63 +136,44 @@ def test_an_exception_in_a_hook_is_logged_and_the_invocation_continues(
 
     type("Broken", (func.AppExtensionBase,), {hook: classmethod(raises)})
 
-    response = get(serve(hello) + "/api/hello")
+    assert get(serve(hello) + "/api/hello").body == b"hello"
 
-    assert response.body == b"hello"
     assert recording.called() == ["pre hello", "post hello"]
     logged = ("azure_functions_worker.extension.Broken", logging.ERROR, "from a hook")
     assert caplog.record_tuples == [logged]
 
 
-def test_the_context_of_a_failed_invocation_is_garbage_collected(
-    serve, worker_with_hooks, empty_registry, caplog
-):
+def test_the_context_of_a_failed_invocation_is_garbage_collected(serve, caplog):
     caplog.set_level(logging.CRITICAL)  # A record kept by caplog would hold the context.
     contexts = []
 
-    class KeepsReferences(func.AppExtensionBase):
-        @classmethod
-        def pre_invocation_app_level(cls, logger, context, *args, **kwargs):
-            contexts.append(weakref.ref(context))
-
-    def fails(req):
+    def fails(req, context):
+        contexts.append(weakref.ref(context))
         raise ValueError("mine")
 
-    url = serve(fails)
-    get(url + "/api/fails")
-    # The first request's thread may still hold the context. This request gives it time to end.
-    get(url + "/api/fails")
+    url = serve(HttpFunction("fails", fails, "fails")) + "/api/fails"
+    get(url)
+    get(url)  # The first request's threads may still hold the context. This gives them time to end.
     gc.collect()
 
     assert contexts[0]() is None
 
 
-def test_with_one_thread_sync_functions_run_one_after_the_other(serve, monkeypatch):
-    monkeypatch.setenv(THREAD_COUNT, "1")
-    events = []
-
-    def sleep(req):
-        events.append("start")
-        time.sleep(0.1)
-        events.append("end")
-        return threading.current_thread().name
-
-    url = serve(sleep) + "/api/sleep"
-    bodies = set()
-
-    concurrently(*3 * [lambda: bodies.add(get(url).body)])
-
-    assert events == ["start", "end"] * 3
-    assert len(bodies) == 1
-
-
-@pytest.mark.parametrize("setting", ["2", "", "0", "-1", "two"])
-def test_with_two_threads_or_an_invalid_setting_sync_functions_overlap(setting, serve, monkeypatch):
+@pytest.mark.parametrize(
+    "setting, expected",
+    [("1", b"alone"), ("2", b"met"), ("", b"met"), ("0", b"met"), ("x", b"met")],
+)
+def test_sync_functions_overlap_unless_the_app_setting_allows_only_one_thread(
+    setting, expected, serve, monkeypatch
+):
     monkeypatch.setenv(THREAD_COUNT, setting)
-    both = threading.Barrier(2)
+    both = threading.Barrier(2, timeout=0.2 if setting == "1" else 30)
 
     def meet(req):
-        both.wait(timeout=30)
+        try:
+            both.wait()
+        except threading.BrokenBarrierError:
+            return "alone"
         return "met"
 
     url = serve(meet) + "/api/meet"
@@ -215,4 +181,16 @@ def test_with_two_threads_or_an_invalid_setting_sync_functions_overlap(setting, 
 
     concurrently(*2 * [lambda: bodies.append(get(url).body)])
 
-    assert bodies == [b"met", b"met"]
+    assert bodies == [expected, expected]
+
+
+def test_all_threads_of_the_host_end_with_the_with_block():
+    before = set(threading.enumerate())
+
+    with StandInHost([HttpFunction("hello", hello, "hello")]) as host:
+        for _ in range(2):
+            get(host.url + "/api/hello")
+
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
