@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from types import SimpleNamespace
+from unittest import mock
 
 import azure.functions
 import pytest
@@ -305,7 +305,7 @@ KEPT = '"disable_existing_loggers": False'
         ),
         (
             "'INFO'",
-            "in the `dictConfig`, set `disable_existing_loggers` to `False`",
+            "Set `disable_existing_loggers` to `False`",
             'logging.config.dictConfig({"version": 1})',
             f'logging.config.dictConfig({{"version": 1, {KEPT}}})',
         ),
@@ -398,14 +398,18 @@ class JsonFormatter(logging.Formatter):
 
 
 @needs_v2
-def test_the_handler_shown_feeds_the_histogram_and_the_host_gets_no_line(caplog, clock, capsys):
+def test_the_handler_shown_feeds_the_histogram_and_the_host_gets_no_line(
+    caplog, clock, capsys, monkeypatch
+):
     caplog.set_level(logging.INFO)
     measured = []
-    histogram = SimpleNamespace(record=lambda *args: measured.append(args))
+    opentelemetry = mock.MagicMock()
+    histogram = opentelemetry.metrics.get_meter("myapp").create_histogram("duration", unit="s")
+    histogram.record = lambda *args: measured.append(args)
+    monkeypatch.setitem(sys.modules, "opentelemetry", opentelemetry)
     app = azure.functions.FunctionApp()
-    names = {"logging": logging, "TimerExtension": TimerExtension, "histogram": histogram}
     (code,) = blocks("python", section("Log records as data"))
-    exec(code, {**names, "app": app})
+    exec(code, {"TimerExtension": TimerExtension, "app": app})
     json_handler = logging.StreamHandler(sys.stdout)
     json_handler.setFormatter(JsonFormatter())
     logging.getLogger("myapp.timer").addHandler(json_handler)
