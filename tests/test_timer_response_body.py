@@ -4,17 +4,18 @@ import codecs
 import copy
 import subprocess
 import sys
+import threading
 import types
-from http import HTTPStatus
 
 import pytest
 from azure.functions import HttpResponse
 
 from commands import host_environment
-from conftest import concurrently, elapsed, invoke
+from conftest import elapsed, invoke
 from python_worker_extension_timer import TimerExtension
 
 HELLO = "Hello, World"
+ONE, TWO = " (TimeElapsed: 1.0 sec)", " (TimeElapsed: 2.0 sec)"
 
 
 @pytest.fixture(autouse=True)
@@ -28,34 +29,30 @@ def length_of(response):
     return int(value)
 
 
-def test_the_logged_time_is_appended_to_the_body():
-    response = HttpResponse(HELLO)
+@pytest.mark.parametrize("body", [HELLO, ""])
+def test_the_logged_time_is_appended_to_the_body(body):
+    response = HttpResponse(body)
 
     _, message = invoke(response)
 
-    assert response.get_body().decode() == f"{HELLO} (TimeElapsed: {elapsed(message)} sec)"
+    assert response.get_body().decode() == f"{body} (TimeElapsed: {elapsed(message)} sec)"
+    assert dict(response.headers) == {}
 
 
-@pytest.mark.parametrize("headers", [None, {"X-Custom": "1"}])
-def test_the_time_is_appended_to_an_empty_body(headers, clock):
-    response = HttpResponse(headers=headers)
-
-    invoke(response)
-
-    assert response.get_body() == b" (TimeElapsed: 0.0 sec)"
-    assert dict(response.headers) == dict(HttpResponse(headers=headers).headers)
-
-
-@pytest.mark.parametrize("status", [200, "200", 201, 302, 404, 500, HTTPStatus.OK])
-def test_the_time_is_appended_if_the_status_allows_a_longer_body(status):
-    response = HttpResponse(HELLO, status_code=status)
+@pytest.mark.parametrize(
+    "keywords",
+    [{"status_code": 302}, {"status_code": 404}, {"headers": {"ETag": 'W/"v1"'}}],
+    ids=["redirect", "error", "weak ETag"],
+)
+def test_the_time_is_appended_if_status_and_headers_allow_a_longer_body(keywords, clock):
+    response = HttpResponse(HELLO, **keywords)
 
     invoke(response)
 
-    assert b"TimeElapsed" in response.get_body()
+    assert response.get_body().decode() == f"{HELLO} (TimeElapsed: 0.0 sec)"
 
 
-@pytest.mark.parametrize("status", [100, 199, 204, "204", 205, 206, 304, HTTPStatus.NO_CONTENT])
+@pytest.mark.parametrize("status", [100, 199, 204, "204", 205, 206, 304])
 def test_nothing_is_appended_if_the_status_does_not_allow_a_longer_body(status):
     response = HttpResponse(HELLO, status_code=status)
 
@@ -66,44 +63,31 @@ def test_nothing_is_appended_if_the_status_does_not_allow_a_longer_body(status):
 
 @pytest.mark.parametrize(
     "header",
-    ["Content-Encoding", "Content-Range", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest"],
+    "Content-Encoding Content-Range Content-MD5 Digest Content-Digest Repr-Digest ETag".split(),
 )
-@pytest.mark.parametrize("casing", [str, str.upper])
-def test_nothing_is_appended_if_a_header_describes_the_body(header, casing):
-    response = HttpResponse(HELLO, headers={casing(header): "value", "Content-Length": "12"})
+def test_nothing_is_appended_if_a_header_describes_the_exact_bytes_of_the_body(header):
+    response = HttpResponse(HELLO, headers={header: '"value"', "Content-Length": "12"})
 
     invoke(response)
 
     assert response.get_body() == HELLO.encode()
-    assert response.headers["Content-Length"] == "12"
+    assert length_of(response) == 12
 
 
-@pytest.mark.parametrize(
-    "etag, is_strong", [('"v1"', True), ("v1", True), ('w/"v1"', True), ('W/"v1"', False)]
-)
-def test_a_strong_etag_prevents_appending_but_a_weak_etag_does_not(etag, is_strong):
-    response = HttpResponse(HELLO, headers={"ETag": etag})
-
-    invoke(response)
-
-    assert (response.get_body() == HELLO.encode()) == is_strong
-
-
-@pytest.mark.parametrize("length", ["1234", "many"])
-def test_nothing_is_appended_to_a_response_to_head(length):
+def test_nothing_is_appended_to_a_response_to_head():
     # WSGI and ASGI frameworks respond to HEAD with the length of the body that GET would return.
-    response = HttpResponse(headers={"Content-Length": length})
+    response = HttpResponse(headers={"Content-Length": "1234"})
 
     invoke(response)
 
     assert response.get_body() == b""
-    assert response.headers["Content-Length"] == length
+    assert length_of(response) == 1234
 
 
-@pytest.mark.parametrize("body, length", [("", "0"), (HELLO, "12"), (HELLO, "0"), (HELLO, "many")])
-@pytest.mark.parametrize("casing", [str, str.lower, str.upper])
-def test_a_content_length_that_the_app_set_is_corrected(body, length, casing):
-    response = HttpResponse(body, headers={casing("Content-Length"): length})
+@pytest.mark.parametrize("header", ["Content-Length", "content-length"])
+@pytest.mark.parametrize("body, length", [("", "0"), (HELLO, "12"), (HELLO, "many")])
+def test_a_content_length_that_the_app_set_is_corrected(body, length, header):
+    response = HttpResponse(body, headers={header: length})
 
     invoke(response)
 
@@ -111,68 +95,37 @@ def test_a_content_length_that_the_app_set_is_corrected(body, length, casing):
     assert length_of(response) == len(response.get_body())
 
 
-CHARSETS = {
-    "naïve": ["utf-8", "UTF8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp037"],
-    "こんにちは": ["shift_jis", "iso2022_jp"],
-    "": ["utf-8-sig", "utf-16"],
-}
-
-
 @pytest.mark.parametrize(
-    "text, charset", [(t, charset) for t in CHARSETS for charset in CHARSETS[t]]
+    "body, charset",
+    [
+        ("naïve".encode("latin-1"), "latin-1"),
+        ("naïve".encode("utf-8-sig"), "utf-8-sig"),
+        ("naïve".encode("utf-16"), "utf-16"),
+        (codecs.BOM_UTF16_BE + "naïve".encode("utf-16-be"), "utf-16"),
+        (b"", "utf-16"),
+        ("こんにちは".encode("iso2022_jp"), "iso2022_jp"),
+    ],
 )
-def test_the_time_is_appended_in_the_charset_of_the_response(text, charset, clock):
-    response = HttpResponse(text, charset=charset)
+def test_the_time_is_appended_in_the_charset_of_the_response(body, charset, clock):
+    response = HttpResponse(body, charset=charset)
 
     invoke(response)
 
-    assert response.get_body().decode(charset) == f"{text} (TimeElapsed: 0.0 sec)"
-    assert response.get_body().startswith("".encode(charset))  # the byte-order mark, if any
-
-
-@pytest.mark.parametrize(
-    "encoding, mark", [("utf-16-be", codecs.BOM_UTF16_BE), ("utf-16-le", codecs.BOM_UTF16_LE)]
-)
-def test_a_utf_16_body_of_either_byte_order_remains_readable(encoding, mark, clock):
-    response = HttpResponse(mark + "naïve".encode(encoding), charset="utf-16")
-
-    invoke(response)
-
-    assert response.get_body().decode("utf-16") == "naïve (TimeElapsed: 0.0 sec)"
+    text = body.decode(charset) + " (TimeElapsed: 0.0 sec)"
+    assert response.get_body() == text.encode(charset)
 
 
 def test_the_charset_of_the_content_type_header_overrides_the_charset_of_the_response(clock):
     # If the function set this header, the worker ignores the mimetype and charset of the response.
-    response = HttpResponse(
-        "naïve".encode("utf-16"), headers={"Content-Type": 'text/plain; Charset="UTF-16"'}
-    )
+    headers = {"Content-Type": 'text/plain; Charset="UTF-16"'}
+    response = HttpResponse("naïve".encode("utf-16"), headers=headers)
 
     invoke(response)
 
     assert response.get_body().decode("utf-16") == "naïve (TimeElapsed: 0.0 sec)"
 
 
-@pytest.mark.parametrize(
-    "charset, body",
-    [
-        ("no-such-charset", b"hello"),
-        ("base64", b"hello"),
-        ("utf-8\0", b"hello"),
-        ("utf-16", b"\x00\xd8\x00"),
-        ("ascii", b"\xff"),
-    ],
-)
-def test_nothing_is_appended_if_the_charset_cannot_decode_the_body(charset, body, capsys):
-    response = HttpResponse(body, charset=charset)
-
-    messages = invoke(response)
-
-    assert response.get_body() == body
-    assert len(messages) == 2
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", "utf8"])
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8"])
 def test_the_time_is_appended_to_any_bytes_if_the_charset_is_utf_8(charset, clock):
     response = HttpResponse(b"\x89PNG\xff", mimetype="image/png", charset=charset)
 
@@ -181,147 +134,93 @@ def test_the_time_is_appended_to_any_bytes_if_the_charset_is_utf_8(charset, cloc
     assert response.get_body() == b"\x89PNG\xff (TimeElapsed: 0.0 sec)"
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "shift_jis"])
-@pytest.mark.parametrize("text", [HELLO, ""])
-def test_a_response_that_is_returned_repeatedly_shows_only_the_latest_time(charset, text, clock):
-    length = str(len(text.encode(charset)))
-    response = HttpResponse(text, charset=charset, headers={"Content-Length": length})
-
-    for seconds in (1, 20, 3):
-        invoke(response, clock=clock, seconds=seconds)
-
-        assert response.get_body().decode(charset) == f"{text} (TimeElapsed: {seconds}.0 sec)"
-        assert length_of(response) == len(response.get_body())
-
-
-def set_body_like_the_tutorial(response, body):
-    response._HttpResponse__body = body.encode(response.charset)
-    return response
-
-
-def initialize_again(response, body):
-    response.__init__(body, charset=response.charset)
-    return response
-
-
-@pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
-@pytest.mark.parametrize("set_body", [set_body_like_the_tutorial, initialize_again])
-def test_the_time_is_appended_to_the_new_body_of_a_reused_response(set_body, charset, clock):
-    length = str(len("v1".encode(charset)))
-    response = HttpResponse("v1", charset=charset, headers={"Content-Length": length})
-    invoke(response, clock=clock, seconds=1)
-
-    response = set_body(response, "version 2")
-    invoke(response, clock=clock, seconds=2)
-
-    assert response.get_body().decode(charset) == "version 2 (TimeElapsed: 2.0 sec)"
-
-
-def test_copies_of_a_response_share_headers_and_each_copy_shows_only_the_latest_time(clock):
-    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
-    template = HttpResponse("v1", headers={"Content-Length": "2", "Server-Timing": "db;dur=53"})
-
-    for seconds in (1, 20, 3):
-        response = copy.copy(template)
-        invoke(response, clock=clock, seconds=seconds)
-
-        assert response.get_body().decode() == f"v1 (TimeElapsed: {seconds}.0 sec)"
-        assert length_of(response) == len(response.get_body())
-        timing = f"db;dur=53, HttpTrigger;dur={seconds}000.000"
-        assert response.headers["Server-Timing"] == timing
-
-
-def test_each_copy_of_an_empty_response_gets_the_content_length_of_its_own_body(clock):
-    template = HttpResponse(headers={"Content-Length": "0"})
-
-    for seconds in (1, 20, 3):
-        response = copy.copy(template)
-        invoke(response, clock=clock, seconds=seconds)
-
-        assert response.get_body().decode() == f" (TimeElapsed: {seconds}.0 sec)"
-        assert length_of(response) == len(response.get_body())
-    assert length_of(template) == 0
-
-
-class FixedBody(HttpResponse):
-    def __setattr__(self, name, value):
-        if hasattr(self, name):
-            raise AttributeError(f"{name} can't be set")
-        super().__setattr__(name, value)
-
-
-class FixedHeaders(HttpResponse):
-    class Headers(dict):
-        def __setitem__(self, name, value):
-            raise TypeError("these headers can't be changed")
-
-    headers = Headers({"Content-Length": "12"})
-
-
-@pytest.mark.parametrize("response_type", [FixedBody, FixedHeaders])
-def test_body_and_content_length_change_together_or_not_at_all(response_type, capsys):
-    response = response_type(HELLO, headers={"Content-Length": "12"})
+@pytest.mark.parametrize("charset", ["no-such-charset", "base64", "ascii"])
+def test_nothing_is_appended_if_the_charset_cannot_decode_the_body(charset, capsys):
+    response = HttpResponse(b"\xff", charset=charset)
 
     invoke(response)
 
-    assert (response.get_body(), length_of(response)) == (HELLO.encode(), 12)
-    assert "can't be " in capsys.readouterr().err
+    assert response.get_body() == b"\xff"
+    assert capsys.readouterr().err == ""
 
 
+@pytest.fixture
+def two_timers(empty_registry):
+    return [TimerExtension, type("MyTimer", (TimerExtension,), {})]
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["one timer", "two timers"])
+@pytest.mark.parametrize("reuse", [lambda response: response, copy.copy], ids=["itself", "a copy"])
 @pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
-def test_text_that_another_extension_appended_is_kept(charset, clock):
+@pytest.mark.parametrize("text", [HELLO, ""])
+def test_a_response_that_is_returned_repeatedly_shows_only_the_latest_time_of_each_timer(
+    text, charset, reuse, count, two_timers, clock
+):
+    timers = two_timers[:count]
+    for timer in timers:
+        timer.configure(append_to_http_response=True, server_timing_header=True)
+    headers = {"Content-Length": str(len(text.encode(charset))), "Server-Timing": "db;dur=53"}
+    template = HttpResponse(text, charset=charset, headers=headers)
+
+    for seconds in (1, 20, 3):
+        response = reuse(template)  # a copy shares the headers, but not the body
+        invoke(response, clock=clock, seconds=seconds, timers=timers)
+
+        suffixes = f" (TimeElapsed: {seconds}.0 sec)" * count
+        assert response.get_body().decode(charset) == text + suffixes
+        assert length_of(response) == len(response.get_body())
+        entries = f", HttpTrigger;dur={seconds}000.000" * count
+        assert response.headers["Server-Timing"] == "db;dur=53" + entries
+
+
+@pytest.mark.parametrize(
+    "changed, expected",
+    [
+        ("Version 2", "Version 2" + TWO),
+        (HELLO + ONE + " [theirs]", HELLO + " [theirs]" + TWO),
+        (HELLO + ONE + ONE, HELLO + ONE + TWO),
+    ],
+    ids=["new body", "text of another extension", "suffix of the function"],
+)
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
+def test_only_the_time_that_the_timer_appended_is_removed_from_a_changed_body(
+    charset, changed, expected, clock
+):
     response = HttpResponse(HELLO, charset=charset)
     invoke(response, clock=clock, seconds=1)
-    text = response.get_body().decode(charset) + " [theirs]"
-    set_body_like_the_tutorial(response, text)
+    response._HttpResponse__body = changed.encode(charset)  # as other extensions do
 
     invoke(response, clock=clock, seconds=2)
 
-    assert response.get_body().decode(charset) == f"{HELLO} [theirs] (TimeElapsed: 2.0 sec)"
+    assert response.get_body().decode(charset) == expected
 
 
-def test_a_suffix_that_the_function_wrote_is_kept(clock):
-    text = "from upstream (TimeElapsed: 1.0 sec)"
-    response = HttpResponse(text)
+@pytest.mark.parametrize(
+    "option, shown", [("append_to_http_response", "TimeElapsed"), ("server_timing_header", "dur=")]
+)
+def test_two_timers_that_change_a_response_at_the_same_time_keep_each_others_part(
+    option, shown, two_timers
+):
+    class Headers(dict):
+        """Headers during whose first reading the second timer runs, unless that timer waits."""
 
-    for _ in range(2):
-        invoke(response, clock=clock, seconds=1)
+        def items(self):
+            items = list(super().items())
+            if not second.ident:
+                second.start()
+                second.join(0.5)
+            return items
 
-    assert response.get_body().decode() == f"{text} (TimeElapsed: 1.0 sec)"
+    response = HttpResponse(HELLO)
+    response._HttpResponse__headers = Headers()
+    for timer in two_timers:
+        timer.configure(**{option: True})
+    second = threading.Thread(target=invoke, args=[response], kwargs={"timers": two_timers[1:]})
 
+    invoke(response, timers=two_timers[:1])
 
-@pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
-def test_two_timers_show_separate_times_in_body_and_header(charset, empty_registry):
-    class MyTimer(TimerExtension):
-        pass
-
-    timers = [TimerExtension, MyTimer]
-    for timer in timers:
-        timer.configure(append_to_http_response=True, server_timing_header=True)
-    length = str(len(HELLO.encode(charset)))
-    response = HttpResponse(HELLO, charset=charset, headers={"Content-Length": length})
-
-    for _ in range(3):
-        times = [elapsed(line) for line in invoke(response, timers=timers)[2:]]
-
-        added = "".join(f" (TimeElapsed: {time} sec)" for time in times)
-        assert response.get_body().decode(charset) == HELLO + added
-        assert length_of(response) == len(response.get_body())
-        entries = [f"HttpTrigger;dur={float(time) * 1000:.3f}" for time in times]
-        assert response.headers["Server-Timing"] == ", ".join(entries)
-
-
-def test_responses_that_sixteen_threads_return_at_the_same_time_stay_consistent(capsys):
-    TimerExtension.configure(append_to_http_response=True, server_timing_header=True)
-    headers = {"Content-Length": "12", **{f"X-{number}": "1" for number in range(50)}}
-    responses = [HttpResponse(HELLO, headers=headers) for _ in range(300)]
-
-    concurrently(*[lambda: [invoke(response) for response in responses]] * 16)
-
-    assert {response.get_body().count(b"TimeElapsed") for response in responses} == {1}
-    assert {length_of(response) - len(response.get_body()) for response in responses} == {0}
-    assert {r.headers["Server-Timing"].count("HttpTrigger") for r in responses} == {1}
-    assert capsys.readouterr().err == ""
+    second.join()
+    assert f"{response.get_body()} {response.headers}".count(shown) == 2
 
 
 UNFINISHED_COROUTINE = """
@@ -358,12 +257,11 @@ def test_a_coroutine_that_the_garbage_collector_closes_does_not_block_the_thread
 OTHER_FRAMEWORKS_RESPONSE = types.SimpleNamespace(status_code=200, headers={}, body=b"hello")
 
 
-@pytest.mark.parametrize("func_ret", [None, "text", b"bytes", {"a": 1}, OTHER_FRAMEWORKS_RESPONSE])
+@pytest.mark.parametrize("func_ret", [None, "text", OTHER_FRAMEWORKS_RESPONSE])
 def test_return_values_other_than_http_response_are_unchanged(func_ret, capsys):
     before = repr(func_ret)
 
-    messages = invoke(func_ret)
+    invoke(func_ret)
 
     assert repr(func_ret) == before
-    assert len(messages) == 2
     assert capsys.readouterr().err == ""
