@@ -145,26 +145,27 @@ def test_nothing_is_appended_if_the_charset_cannot_decode_the_body(charset, caps
 
 
 @pytest.fixture
-def two_timers(empty_registry):
-    return [TimerExtension, type("MyTimer", (TimerExtension,), {})]
+def timers(empty_registry):
+    """Three timers: the second has the name of the first, and the module of the third."""
+    namesake, mine = (type(name, (TimerExtension,), {}) for name in ("TimerExtension", "Mine"))
+    return [TimerExtension, namesake, mine]
 
 
-@pytest.mark.parametrize("count", [1, 2], ids=["one timer", "two timers"])
+@pytest.mark.parametrize("count", [1, 3], ids=["one timer", "three timers"])
 @pytest.mark.parametrize("reuse", [lambda response: response, copy.copy], ids=["itself", "a copy"])
 @pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("text", [HELLO, ""])
 def test_a_response_that_is_returned_repeatedly_shows_only_the_latest_time_of_each_timer(
-    text, charset, reuse, count, two_timers, clock
+    text, charset, reuse, count, timers, clock
 ):
-    timers = two_timers[:count]
-    for timer in timers:
+    for timer in timers[:count]:
         timer.configure(append_to_http_response=True, server_timing_header=True)
     headers = {"Content-Length": str(len(text.encode(charset))), "Server-Timing": "db;dur=53"}
     template = HttpResponse(text, charset=charset, headers=headers)
 
     for seconds in (1, 20, 3):
         response = reuse(template)  # a copy shares the headers, but not the body
-        invoke(response, clock=clock, seconds=seconds, timers=timers)
+        invoke(response, clock=clock, seconds=seconds, timers=timers[:count])
 
         suffixes = f" (TimeElapsed: {seconds}.0 sec)" * count
         assert response.get_body().decode(charset) == text + suffixes
@@ -199,27 +200,29 @@ def test_only_the_time_that_the_timer_appended_is_removed_from_a_changed_body(
     "option, shown", [("append_to_http_response", "TimeElapsed"), ("server_timing_header", "dur=")]
 )
 def test_two_timers_that_change_a_response_at_the_same_time_keep_each_others_part(
-    option, shown, two_timers
+    option, shown, timers
 ):
+    one, other = timers[:2]
+
     class Headers(dict):
-        """Headers during whose first reading the second timer runs, unless that timer waits."""
+        """Headers during whose first reading the other timer runs, unless that timer waits."""
 
         def items(self):
             items = list(super().items())
-            if not second.ident:
-                second.start()
-                second.join(0.5)
+            if not thread.ident:
+                thread.start()
+                thread.join(0.5)
             return items
 
     response = HttpResponse(HELLO)
     response._HttpResponse__headers = Headers()
-    for timer in two_timers:
+    for timer in (one, other):
         timer.configure(**{option: True})
-    second = threading.Thread(target=invoke, args=[response], kwargs={"timers": two_timers[1:]})
+    thread = threading.Thread(target=invoke, args=[response], kwargs={"timers": [other]})
 
-    invoke(response, timers=two_timers[:1])
+    invoke(response, timers=[one])
 
-    second.join()
+    thread.join()
     assert f"{response.get_body()} {response.headers}".count(shown) == 2
 
 
