@@ -129,17 +129,17 @@ def test_a_starlette_response_gets_all_entries_in_one_header(clock):
         assert headers.items() == [length, ("server-timing", value)]
 
 
+class MutableHeaders(dict):
+    """Headers that distinguish case and, unlike a plain dict, can remember what was added."""
+
+
 def test_the_spelling_of_the_header_name_is_kept(clock):
-    headers = type("CaseSensitiveHeaders", (dict,), {})({"server-timing": "db;dur=53"})
+    headers = MutableHeaders({"server-timing": "db;dur=53"})
 
     for _ in range(2):
         invoke(types.SimpleNamespace(status_code=200, headers=headers))
 
     assert headers == {"server-timing": "db;dur=53, HttpTrigger;dur=0.000"}
-
-
-class MutableHeaders(dict):
-    """Headers that can remember what was added, unlike a plain dict."""
 
 
 @pytest.mark.parametrize(
