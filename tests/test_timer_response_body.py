@@ -95,6 +95,27 @@ def test_a_content_length_that_the_app_set_is_corrected(body, length, header):
     assert length_of(response) == len(response.get_body())
 
 
+class FixedBody(HttpResponse):
+    def __setattr__(self, name, value):
+        if hasattr(self, name):
+            raise AttributeError(f"{name} can't be set again")
+        super().__setattr__(name, value)
+
+
+class FixedHeaders(HttpResponse):
+    headers = types.MappingProxyType({"Content-Length": "12"})
+
+
+@pytest.mark.parametrize("response_type", [FixedBody, FixedHeaders])
+def test_body_and_content_length_change_together_or_not_at_all(response_type, capsys):
+    response = response_type(HELLO, headers={"Content-Length": "12"})
+
+    invoke(response)
+
+    assert (response.get_body(), length_of(response)) == (HELLO.encode(), 12)
+    assert capsys.readouterr().err.startswith("Traceback ")
+
+
 @pytest.mark.parametrize(
     "body, charset",
     [
