@@ -1,51 +1,34 @@
-"""Call the two hooks of an extension as the worker does. Use these tests as a model for your own.
+"""Any extension passes these tests. Use them as a model for the tests of what your hooks do."""
 
-Replace the `recording` fixture with your extension class.
-"""
+import pytest
 
-import azure.functions
+from conftest import FakeContext, FakeLogger, both_ways, get
+from python_worker_extension_timer import TimerExtension
 
-from conftest import FakeContext, FakeLogger, call_post_hook, call_pre_hook, get
-
-
-def test_both_hooks_get_the_logger_and_context_and_the_post_hook_gets_the_return_value(recording):
-    context, logger = FakeContext("HttpTrigger"), FakeLogger()
-
-    call_pre_hook(context, logger, recording)
-    call_post_hook(context, "the return value", logger, recording)
-
-    pre, post = recording.calls
-    assert (pre.hook, pre.logger, pre.context) == ("pre", logger, context)
-    assert (post.hook, post.logger, post.context) == ("post", logger, context)
-    assert post.func_ret == "the return value"
+called_by_the_worker = pytest.param(lambda extension, function: function, id="called_by_the_worker")
 
 
-def test_overlapping_invocations_have_separate_contexts(recording):
-    first, second = FakeContext("first"), FakeContext("second")
-
-    call_pre_hook(first, extension=recording)
-    call_pre_hook(second, extension=recording)
-    call_post_hook(first, extension=recording)
-    call_post_hook(second, extension=recording)
-
-    assert recording.called() == ["pre first", "pre second", "post first", "post second"]
-    assert first.invocation_id != second.invocation_id
-
-
-def test_sdk_registers_both_hooks_under_the_class_name(recording):
-    hooks = azure.functions.ExtensionMeta.get_application_hooks()
-
-    assert hooks.pre_invocation_app_level == [("Recording", recording.pre_invocation_app_level)]
-    assert hooks.post_invocation_app_level == [("Recording", recording.post_invocation_app_level)]
-
-
-def test_worker_calls_one_hook_before_and_one_after_the_function(
-    recording, serve, worker_with_hooks
-):
+@pytest.mark.parametrize("way", [called_by_the_worker, *both_ways.args[1]])
+def test_overlapping_requests_each_get_their_result(way, serve, worker_with_hooks, caplog, capsys):
     def hello(req):
-        return f"called after {recording.called()}"
+        return "inner" if req.params else f"outer, {get(url + '?inner=1').body}"
 
-    response = get(serve(hello) + "/api/hello")
+    url = serve(way(TimerExtension, hello)) + "/api/hello"
 
-    assert response.body == b"called after ['pre hello']"
-    assert recording.called() == ["pre hello", "post hello"]
+    assert get(url).body == b"outer, b'inner'"
+    assert capsys.readouterr().err + caplog.text == ""
+
+
+@both_ways
+def test_exception_that_the_function_raises_reaches_the_caller(way, capsys):
+    with pytest.raises(ZeroDivisionError):
+        way(TimerExtension, lambda req: 1 / req)(req=0)
+
+    assert capsys.readouterr().err == ""
+
+
+def test_hooks_take_a_minimal_context_and_arguments_that_a_future_worker_may_add():
+    arguments = FakeLogger(), FakeContext(), {}
+
+    TimerExtension.pre_invocation_app_level(*arguments, "new", new=True)
+    TimerExtension.post_invocation_app_level(*arguments, None, "new", new=True)
