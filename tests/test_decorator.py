@@ -127,7 +127,7 @@ def test_type_error_for_a_generator_function_says_to_use_configure(function):
 
     assert str(caught.value) == (
         f"can't decorate the generator function {function.__name__}. In the v2 model, "
-        f"{TimerExtension.__name__}.configure(app=app) times orchestrators."
+        "TimerExtension.configure(app=app) times orchestrators."
     )
 
 
@@ -139,7 +139,7 @@ def test_type_error_for_anything_but_a_function_says_where_the_decorator_goes(th
         TimerExtension.timed(thing)
 
     assert str(caught.value) == (
-        f"the decorator of {TimerExtension.__name__} takes a function, not "
-        f"{type(thing).__name__}. Place the decorator directly above the def; in the v2 model, "
-        "below @app.route(...) and any other decorator of the SDK."
+        f"the decorator of TimerExtension takes a function, not {type(thing).__name__}. Place the "
+        "decorator directly above the def; in the v2 model, below @app.route(...) and any other "
+        "decorator of the SDK."
     )
