@@ -99,9 +99,8 @@ def test_each_invocation_has_a_new_context_if_the_function_takes_none(way, recor
     for _ in range(2):
         wrapper(req=None)
 
-    pre, post, next_pre, next_post = [hook_call.context for hook_call in recording.calls]
+    pre, post, next_pre, _ = [hook_call.context for hook_call in recording.calls]
     assert pre is post
-    assert next_pre is next_post
     assert pre.function_name == "hello"
     assert isinstance(pre.invocation_id, str)
     assert pre.invocation_id != next_pre.invocation_id

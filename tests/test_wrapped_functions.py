@@ -152,7 +152,7 @@ def test_post_hook_gets_the_exception_and_the_exception_propagates_if_the_functi
 def test_traceback_shows_the_functions_first_line_without_underlining_a_part_of_it(
     keyword, decorator, recording, tmp_path
 ):
-    source = f"{decorator}{keyword} fails(req):\n    raise ValueError\n"
+    source = f"\n{decorator}{keyword} fails(req):\n    raise ValueError\n"
     file = tmp_path / "function_app.py"
     file.write_text(source, encoding="utf-8")
     namespace = {"keep": lambda text: lambda function: function}
@@ -162,9 +162,9 @@ def test_traceback_shows_the_functions_first_line_without_underlining_a_part_of_
         call(recording.timed(namespace["fails"]), req=None)
 
     printed = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
-    _, _, wrappers_entry = printed.partition(f'  File "{file}", line 1, in ')
+    _, _, wrappers_entry = printed.partition(f'  File "{file}", line 2, in ')
     _, first_line, next_line, *_ = wrappers_entry.splitlines()
-    assert first_line == f"    {source.splitlines()[0]}"
+    assert first_line == f"    {source.splitlines()[1]}"
     assert next_line.startswith("  File ")
 
 
@@ -199,7 +199,7 @@ def test_hooks_are_called_again_after_a_hook_raised_system_exit(hook, recording)
 
 
 @both_ways
-def test_decorated_helper_called_by_a_function_gets_no_hooks_of_its_own(way, recording):
+def test_decorated_helper_called_by_a_function_gets_no_hooks_of_its_own(way, recording, capsys):
     helper = recording.timed(hello)
 
     def outer(req):
@@ -209,6 +209,7 @@ def test_decorated_helper_called_by_a_function_gets_no_hooks_of_its_own(way, rec
     helper(req=None)
 
     assert recording.called() == ["pre outer", "post outer", "pre hello", "post hello"]
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("starts_late", [False, True])
