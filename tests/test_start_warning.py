@@ -71,6 +71,7 @@ def test_configure_does_not_warn_if_the_app_is_passed_or_a_function_is_decorated
 ):
     python(3, 13)
     monkeypatch.setenv(WORKER_RUNTIME, "python")
+    recording_extension()  # Its hooks stay registered.
 
     way(TimerExtension, lambda req: None)  # in these tests, warnings are errors
 
