@@ -51,9 +51,7 @@ class FakeContext:
     https://learn.microsoft.com/python/api/azure-functions/azure.functions.context
     """
 
-    def __init__(
-        self, function_name: str = "HttpTrigger", invocation_id: Optional[str] = None
-    ) -> None:
+    def __init__(self, function_name: str = "HttpTrigger", invocation_id: str = "") -> None:
         self.function_name = function_name
         self.invocation_id = invocation_id or str(uuid.uuid4())
 
@@ -68,18 +66,13 @@ class FakeLogger:
         self.messages.append(message % args if args else message)
 
 
-def call_pre_hook(
-    context: object, logger: Optional[object] = None, extension: type = TimerExtension
-) -> None:
+def call_pre_hook(context: object, logger: object = None, extension: Any = TimerExtension) -> None:
     """Call the pre hook as the worker does."""
     extension.pre_invocation_app_level(logger or FakeLogger(), context, {})
 
 
 def call_post_hook(
-    context: object,
-    func_ret: object = None,
-    logger: Optional[object] = None,
-    extension: type = TimerExtension,
+    context: object, func_ret: object = None, logger: object = None, extension: Any = TimerExtension
 ) -> None:
     """Call the post hook as the worker does."""
     extension.post_invocation_app_level(logger or FakeLogger(), context, {}, func_ret)
@@ -108,11 +101,9 @@ def recording_extension() -> Any:
             cls.calls.append(Call("pre", context.function_name, logger, context, func_args))
 
         @classmethod
-        def post_invocation_app_level(
-            cls, logger, context, func_args=None, func_ret=None, exception=None
-        ):
-            call = Call("post", context.function_name, logger, context, func_args)
-            cls.calls.append(call._replace(func_ret=func_ret, exception=exception))
+        def post_invocation_app_level(cls, logger, context, func_args=None, *args, **kwargs):
+            name = context.function_name
+            cls.calls.append(Call("post", name, logger, context, func_args, *args, **kwargs))
 
         @classmethod
         def called(cls) -> List[str]:
@@ -200,18 +191,10 @@ both_ways = pytest.mark.parametrize(
 
 
 def concurrently(*calls: Callable[[], object]) -> None:
-    """Run each call in its own thread, and re-raise the first exception.
-
-    Threads switch a thousand times more often than usual, to expose race conditions.
-    """
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(interval / 1000)
-    try:
-        with ThreadPoolExecutor(len(calls)) as pool:
-            for future in [pool.submit(call) for call in calls]:
-                future.result(60)
-    finally:
-        sys.setswitchinterval(interval)
+    """Run each call in its own thread, and re-raise the first exception."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        for future in [pool.submit(call) for call in calls]:
+            future.result(60)
 
 
 class Response(NamedTuple):

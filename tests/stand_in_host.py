@@ -25,7 +25,6 @@ import inspect
 import json
 import logging
 import os
-import queue
 import re
 import sys
 import threading
@@ -34,7 +33,7 @@ import traceback
 import types
 import urllib.parse
 import uuid
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
@@ -125,7 +124,9 @@ class StandInHost:
             raise StartError(message) from error
         self.port = self.server.server_address[1]
         self.url = f"http://localhost:{self.port}"
-        self.thread_pool = ThreadPool()
+        setting = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT", "").strip()
+        # The worker ignores an invalid setting.
+        self.thread_pool = ThreadPoolExecutor((int(setting) if setting.isdecimal() else 0) or None)
         self.loop = asyncio.new_event_loop()
         self.threads = [
             threading.Thread(target=self.loop.run_forever, daemon=True),
@@ -143,7 +144,7 @@ class StandInHost:
     def __exit__(self, *exception: object) -> None:
         self.server.shutdown()
         self.server.server_close()
-        self.thread_pool.calls.put(None)
+        self.thread_pool.shutdown(wait=False)
         self.loop.call_soon_threadsafe(self.loop.stop)
         for thread in self.threads:
             thread.join(1)  # A function that blocks the event loop doesn't delay the exit.
@@ -169,33 +170,7 @@ class StandInHost:
         if inspect.iscoroutinefunction(function.function):
             invocation = invoke_async(function, context, args)
             return asyncio.run_coroutine_threadsafe(invocation, self.loop).result()
-        return self.thread_pool.run(invoke_sync, function, context, args)
-
-
-class ThreadPool:
-    """Runs sync functions. Unlike ThreadPoolExecutor, it doesn't wait for its threads at exit."""
-
-    def __init__(self) -> None:
-        setting = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT", "").strip()
-        size = int(setting) if setting.isdecimal() else 0  # The worker ignores an invalid setting.
-        self.unstarted = threading.Semaphore(size or min(32, (os.cpu_count() or 1) + 4))
-        self.calls: "queue.Queue[Any]" = queue.Queue()
-
-    def run(self, function: Callable[..., object], *args: object) -> object:
-        if self.unstarted.acquire(blocking=False):
-            threading.Thread(target=self.work, daemon=True).start()
-        future: "Future[object]" = Future()
-        self.calls.put((future, function, args))
-        return future.result()
-
-    def work(self) -> None:
-        for future, function, args in iter(self.calls.get, None):
-            try:
-                future.set_result(function(*args))
-            except BaseException as error:
-                future.set_exception(error)
-            del future, function, args  # Otherwise, an idle thread would keep them in memory.
-        self.calls.put(None)  # This ends the next thread.
+        return self.thread_pool.submit(invoke_sync, function, context, args).result()
 
 
 def invoke_sync(function: HttpFunction, context: Context, args: Dict[str, object]) -> object:
@@ -597,4 +572,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # Unlike sys.exit(), this doesn't wait for functions that still run.

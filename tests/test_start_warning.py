@@ -73,7 +73,8 @@ def test_configure_does_not_warn_if_the_app_is_passed_or_a_function_is_decorated
     monkeypatch.setenv(WORKER_RUNTIME, "python")
     recording_extension()  # Its hooks stay registered.
 
-    way(TimerExtension, lambda req: None)  # in these tests, warnings are errors
+    for _ in range(2):
+        way(TimerExtension, lambda req: None)  # in these tests, warnings are errors
 
 
 def test_configure_warns_if_only_another_extension_decorates_a_function(configure):
@@ -89,8 +90,13 @@ def test_configure_does_not_warn_outside_a_worker(python):
 
 
 @needs_v2
-def test_configure_warns_once_if_an_earlier_call_passed_the_app_and_this_call_does_not(configure):
+@pytest.mark.parametrize("is_decorated", [False, True])
+def test_configure_warns_once_if_an_earlier_call_passed_the_app_and_this_call_does_not(
+    is_decorated, configure
+):
     TimerExtension.configure(app=azure.functions.FunctionApp())
+    if is_decorated:
+        TimerExtension.timed(lambda req: None)
 
     assert configure((3, 11), "1") == [
         "RuntimeWarning: TimerExtension no longer has an effect on the app: an earlier "

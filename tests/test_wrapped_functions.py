@@ -122,11 +122,17 @@ def test_wrapper_looks_like_the_original_function_to_the_worker(way, function, r
     assert (wrapper.__name__, wrapper.__doc__) == (function.__name__, function.__doc__)
 
 
+class NeitherTrueNorFalse(Exception):
+    def __bool__(self):
+        raise TypeError
+
+
 @both_ways
 @pytest.mark.parametrize(
     "make, error",
     [
         (failing, ValueError("mine")),
+        (failing, NeitherTrueNorFalse()),
         (failing, StopIteration()),
         (failing, SystemExit()),
         (failing_async, ValueError("mine")),
