@@ -432,7 +432,7 @@ def _decorate(extension: Any, function: _Function) -> _Function:
 def _function_name(function: Any) -> str:
     """Return the folder's name for the entry point of a v1 function, else the function's name."""
     # There may be no readable function.json next to the module of the function.
-    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         # Other decorators may have wrapped the function, or a functools.partial of it. If the
         # innermost object is one with __call__, which has no __name__, use the outermost wrapper.
         innermost = inspect.unwrap(function)

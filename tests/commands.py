@@ -32,28 +32,19 @@ def run(command: Union[str, List[str]], cwd: Path, **settings: str) -> str:
     """Run a command as a user who has installed the package, and return the output."""
     environment = host_environment(**settings)
     del environment["PYTHONPATH"]
-    result = subprocess.run(
-        command,
-        shell=isinstance(command, str),
-        cwd=str(cwd),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=300,
-    )
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8"}
+    shell = isinstance(command, str)
+    result = subprocess.run(command, shell=shell, cwd=cwd, env=environment, timeout=300, **output)
     assert result.returncode == 0, result.stdout
     return result.stdout
 
 
 def run_host(*arguments: object, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run ``python tests/stand_in_host.py --once`` on a free port."""
+    command = host_command(*arguments, "--once", "--port", 0)
+    environment = host_environment(**settings)
     return subprocess.run(
-        host_command(*arguments, "--once", "--port", 0),
-        env=host_environment(**settings),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
+        command, env=environment, capture_output=True, encoding="utf-8", timeout=60
     )
 
 

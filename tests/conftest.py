@@ -11,6 +11,7 @@ import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 from unittest import mock
 
@@ -163,6 +164,19 @@ def call(function: Callable[..., object], *args: object, **kwargs: object) -> ob
     return asyncio.run(result) if inspect.iscoroutine(result) else result
 
 
+def greet_in_wsgi(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+
+async def greet_in_asgi(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await send({"type": (await receive())["type"] + ".complete"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
 def load_functions(app: object) -> Dict[str, Callable[..., object]]:
     """Return an app's functions by name, as the worker does, once, after importing the app."""
     return {f.get_function_name(): f.get_user_function() for f in app.get_functions()}
@@ -273,20 +287,11 @@ def setup_arguments() -> Dict[str, object]:
 # The rest is for the timer's tests only.
 
 
-class FakeClock:
-    """A clock that shows ``now`` until a test changes it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    fake = FakeClock()
-    monkeypatch.setattr(python_worker_extension_timer, "perf_counter", fake)
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that shows ``now`` until a test changes it."""
+    fake = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(python_worker_extension_timer, "perf_counter", lambda: fake.now)
     return fake
 
 
@@ -294,7 +299,7 @@ def invoke(
     func_ret: object = None,
     *,
     function_name: str = "HttpTrigger",
-    clock: Optional[FakeClock] = None,
+    clock: Optional[SimpleNamespace] = None,
     seconds: float = 0,
     timers: Any = (TimerExtension,),
 ) -> List[str]:

@@ -9,7 +9,9 @@ import pytest
 from azure.functions import HttpResponse
 
 import stand_in_host
-from conftest import call, get, load_functions, needs_v2, recording_extension
+from conftest import (
+    call, get, greet_in_asgi, greet_in_wsgi, load_functions, needs_v2, recording_extension
+)
 from python_worker_extension_timer import TimerExtension
 
 pytestmark = needs_v2
@@ -68,19 +70,6 @@ def test_hooks_are_called_for_each_call_of_a_durable_functions_handler(app, reco
 
     assert results == ["replayed []", "replayed [1]"]
     assert recording.called() == ["pre orchestrator", "post orchestrator"] * 2
-
-
-def greet_in_wsgi(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"hello"]
-
-
-async def greet_in_asgi(scope, receive, send):
-    if scope["type"] == "lifespan":
-        await send({"type": (await receive())["type"] + ".complete"})
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]})
-    await send({"type": "http.response.body", "body": b"hello"})
 
 
 @pytest.mark.parametrize("kind, web_app", [("Wsgi", greet_in_wsgi), ("Asgi", greet_in_asgi)])

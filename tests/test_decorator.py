@@ -6,7 +6,6 @@ import inspect
 import sys
 
 import pytest
-from azure.functions import HttpResponse
 
 from python_worker_extension_timer import TimerExtension
 
@@ -120,26 +119,28 @@ async def async_generator(context):
     yield
 
 
-@pytest.mark.parametrize("function", [orchestrator, async_generator])
-def test_type_error_for_a_generator_function_says_to_use_configure(function):
-    with pytest.raises(TypeError) as caught:
-        TimerExtension.timed(function)
-
-    assert str(caught.value) == (
-        f"can't decorate the generator function {function.__name__}. In the v2 model, "
-        "TimerExtension.configure(app=app) times orchestrators."
-    )
+GENERATOR = (
+    "can't decorate the generator function {}. In the v2 model, TimerExtension.configure(app=app) "
+    "times orchestrators."
+)
+NO_FUNCTION = (
+    "the decorator of TimerExtension takes a function, not {}. Place the decorator directly above "
+    "the def; in the v2 model, below @app.route(...) and any other decorator of the SDK."
+)
 
 
 @pytest.mark.parametrize(
-    "thing", ["hello", None, HttpResponse, functools.partial(wrap), functools.lru_cache()(wrap)]
+    "thing, message",
+    [
+        (orchestrator, GENERATOR.format("orchestrator")),
+        (async_generator, GENERATOR.format("async_generator")),
+        ("hello", NO_FUNCTION.format("str")),
+        (None, NO_FUNCTION.format("NoneType")),
+        (functools.partial(wrap), NO_FUNCTION.format("partial")),
+    ],
 )
-def test_type_error_for_anything_but_a_function_says_where_the_decorator_goes(thing):
+def test_type_error_for_anything_but_a_plain_function_says_what_to_do(thing, message):
     with pytest.raises(TypeError) as caught:
         TimerExtension.timed(thing)
 
-    assert str(caught.value) == (
-        f"the decorator of TimerExtension takes a function, not {type(thing).__name__}. Place the "
-        "decorator directly above the def; in the v2 model, below @app.route(...) and any other "
-        "decorator of the SDK."
-    )
+    assert str(caught.value) == message

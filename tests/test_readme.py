@@ -17,7 +17,8 @@ from azure.functions import AppExtensionBase, HttpResponse
 
 from commands import copy_project, host_environment, run, run_python
 from conftest import (
-    APPS, ROOT, FakeContext, FakeLogger, call, exchange, invoke, load_functions, needs_v2
+    APPS, ROOT, FakeContext, FakeLogger, call, exchange, greet_in_asgi, greet_in_wsgi, invoke,
+    load_functions, needs_v2
 )
 from python_worker_extension_timer import TimerExtension
 
@@ -224,42 +225,13 @@ def test_the_build_command_makes_the_wheel_shown_and_pip_installs_the_app_with_i
     assert (tmp_path / "there" / "azure" / "functions" / "__init__.py").is_file()
 
 
-def test_requirements_can_list_a_repository_instead_of_the_wheel(package_index, tmp_path):
-    if not shutil.which("git"):
-        pytest.skip("git is not installed")
-    repository = copy_project(tmp_path / "repository")
-    git = ["git", "-c", "user.name=somebody", "-c", "user.email=somebody@example.com"]
-    for command in (["init"], ["add", "--all"], ["commit", "--message=all"]):
-        run([*git, *command], repository)
-    (line,) = re.findall(r"`(git\+https://\S+)`", PUBLISH)
-    line = line.replace("https://<HOST>/<YOU>/python-worker-extension-timer", repository.as_uri())
-    (tmp_path / "requirements.txt").write_text(line, encoding="utf-8")
-
-    run_python(*"-m pip install --no-deps --target there -r requirements.txt".split(), cwd=tmp_path)
-
-    assert (tmp_path / "there" / NAME / "__init__.py").is_file()
-
-
-def api_in_wsgi(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"hello"]
-
-
-async def api_in_asgi(scope, receive, send):
-    if scope["type"] == "lifespan":
-        await send({"type": (await receive())["type"] + ".complete"})
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]})
-    await send({"type": "http.response.body", "body": b"hello"})
-
-
 @pytest.mark.parametrize(
     "shown, api",
     [
-        pytest.param("app = func.AsgiFunctionApp", api_in_asgi, marks=needs_v2),
-        pytest.param("app = func.WsgiFunctionApp", api_in_wsgi, marks=needs_v2),
-        pytest.param("func.AsgiMiddleware", api_in_asgi, marks=needs_v2),
-        ("main = TimerExtension.timed", api_in_wsgi),
+        pytest.param("app = func.AsgiFunctionApp", greet_in_asgi, marks=needs_v2),
+        pytest.param("app = func.WsgiFunctionApp", greet_in_wsgi, marks=needs_v2),
+        pytest.param("func.AsgiMiddleware", greet_in_asgi, marks=needs_v2),
+        ("main = TimerExtension.timed", greet_in_wsgi),
     ],
 )
 def test_a_web_framework_app_is_timed_as_one_function(shown, api):

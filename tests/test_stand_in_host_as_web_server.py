@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import socket
 
 import pytest
 from azure.functions import HttpResponse
@@ -124,19 +123,6 @@ def test_of_two_values_for_a_header_only_the_last_is_sent_but_of_cookies_both(na
     response.headers.add(name.lower(), "2")
 
     assert get(serve(returning(response)) + "/api/f").headers.get_all(name) == sent
-
-
-def test_responses_are_sent_without_the_delay_of_nagles_algorithm(serve, monkeypatch):
-    no_delay = []
-
-    def handle(handler):
-        no_delay.append(handler.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-
-    monkeypatch.setattr(stand_in_host.RequestHandler, "handle", handle)
-
-    exchange(serve(HELLO), GET % b"hello")
-
-    assert no_delay != [0]
 
 
 LENGTH = "because Content-Length is {} and the length of the body is {}"

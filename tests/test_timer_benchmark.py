@@ -1,7 +1,6 @@
 """Test the benchmark of the timer and the benchmark's app."""
 
 import re
-import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -42,12 +41,3 @@ def test_the_benchmark_prints_a_row_for_each_url_and_counts_responses_with_404_a
     for row, url in zip([untimed, *others], urls[:-1]):
         assert re.fullmatch(rf" *\d+\.\d( +\d+\.\d\d){{3}} +0  {url}", row)
     assert re.fullmatch(rf" +0\.0 +0\.00 +nan +nan +[1-9]\d*  {urls[-1]} \(status 404\)", missing)
-
-
-def test_the_benchmark_ends_in_one_line_if_the_connection_is_refused():
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        stderr = run_benchmark(url).stderr
-
-    assert re.fullmatch(rf"benchmark: no response from {url}: Connection\w+\(.*\)\n", stderr)
