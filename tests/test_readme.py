@@ -265,7 +265,6 @@ TimerExtension.timed(lambda req: None)(req=1)
 DICT_CONFIG = 'logging.config.dictConfig({{"version": 1, {}}})'.format
 KEPT = '"disable_existing_loggers": False, '
 ROOT_ENTRY = '"root": {"level": "INFO"}'
-BASIC_CONFIG = "logging.basicConfig(stream=sys.stderr, {})".format
 
 
 @pytest.mark.parametrize(
@@ -286,7 +285,12 @@ BASIC_CONFIG = "logging.basicConfig(stream=sys.stderr, {})".format
             + "\nfor handler in handlers: logging.getLogger().addHandler(handler)",
             "keep `logging.getLogger().handlers[:]` before the call, and add these handlers again",
         ),
-        ("INFO", BASIC_CONFIG("force=True"), BASIC_CONFIG(""), "Leave out `root` or `force`"),
+        (
+            "INFO",
+            DICT_CONFIG(KEPT + ROOT_ENTRY),
+            DICT_CONFIG(KEPT),
+            "Leave out `root` or `force`",
+        ),
     ],
 )
 def test_an_app_that_sets_up_logging_needs_the_fix_in_the_readme(
