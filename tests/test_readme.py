@@ -264,7 +264,7 @@ TimerExtension.timed(lambda req: None)(req=1)
 """
 DICT_CONFIG = 'logging.config.dictConfig({{"version": 1, {}}})'.format
 KEPT = '"disable_existing_loggers": False, '
-ROOT_ENTRY = '"root": {"level": "INFO"}'
+WITH_ROOT = KEPT + '"root": {"level": "INFO"}'
 
 
 @pytest.mark.parametrize(
@@ -279,18 +279,13 @@ ROOT_ENTRY = '"root": {"level": "INFO"}'
         ("INFO", DICT_CONFIG(""), DICT_CONFIG(KEPT), "Set `disable_existing_loggers` to `False`"),
         (
             "INFO",
-            DICT_CONFIG(KEPT + ROOT_ENTRY),
+            DICT_CONFIG(WITH_ROOT),
             "handlers = logging.getLogger().handlers[:]\n"
-            + DICT_CONFIG(KEPT + ROOT_ENTRY)
+            + DICT_CONFIG(WITH_ROOT)
             + "\nfor handler in handlers: logging.getLogger().addHandler(handler)",
             "keep `logging.getLogger().handlers[:]` before the call, and add these handlers again",
         ),
-        (
-            "INFO",
-            DICT_CONFIG(KEPT + ROOT_ENTRY),
-            DICT_CONFIG(KEPT),
-            "Leave out `root` or `force`",
-        ),
+        ("INFO", DICT_CONFIG(WITH_ROOT), DICT_CONFIG(KEPT), "Leave out `root` or `force`"),
     ],
 )
 def test_an_app_that_sets_up_logging_needs_the_fix_in_the_readme(
