@@ -4,8 +4,8 @@ A worker extension with the package, class and option names of Microsoft's tutor
 https://learn.microsoft.com/azure/azure-functions/develop-python-worker-extensions
 
 The first half is the extension; replace that half to write your own. The second half calls the pre
-hook and the post hook of an extension for a passed app and for decorated functions; leave that half
-unchanged.
+hook and the post hook of an extension for an app passed to configure() and for decorated functions;
+leave that half unchanged.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class TimerExtension(AppExtensionBase):
         # Extensions based on this module may run side by side, so the name is unique to the class.
         cls._added_attribute = f"_{cls.__module__}_{cls.__qualname__}"
 
-        # For the second half. It can't set these itself, because the SDK calls init() before the
+        # For the second half, which can't set these itself: the SDK calls init() before the
         # second half is defined.
         cls.app = None
         cls._invocation = ContextVar(cls.__name__, default=None)
@@ -198,7 +198,7 @@ class TimerExtension(AppExtensionBase):
         exception: BaseException | None = None,
         **kwargs: object,
     ) -> None:
-        """Report the elapsed time. The worker calls this only if the function returned."""
+        """Report the elapsed time. If the function raised, the worker doesn't call this."""
         end = perf_counter()
         start = cls.start_timestamps.pop(context.invocation_id, None)
         if start is None:
@@ -207,8 +207,8 @@ class TimerExtension(AppExtensionBase):
         elapsed = f"{seconds} sec"
         if cls.log_min_seconds is None or seconds >= cls.log_min_seconds:
             message = f"Time taken to execute {name} is {elapsed}"
-            # Attributes of the log record. Not function_name: azure-functions-logging sets that. No
-            # value is None: OpenTelemetry warns about None.
+            # Attributes of the log record. Not function_name: azure-functions-logging sets it.
+            # No value is None: OpenTelemetry warns about None.
             attributes: dict[str, object] = {"timed_function": name, "elapsed_seconds": seconds}
             if exception is not None:
                 attributes["exception_type"] = exception_type = type(exception).__name__
@@ -226,7 +226,7 @@ class TimerExtension(AppExtensionBase):
 
         Once a function is decorated, the worker doesn't call the hooks any more. So decorate each
         function that you want to time, or pass the app to ``configure()``. Place the decorator
-        directly above the ``def``::
+        below those of the SDK; in most cases, directly above the ``def``::
 
             @app.route(route="hello")
             @TimerExtension.timed
@@ -236,8 +236,8 @@ class TimerExtension(AppExtensionBase):
         ----------
         function : function or bound method
             A function of the app, sync or async. It is logged as ``context.function_name`` if it
-            has a ``context`` parameter; otherwise, in the v1 model, as the name of its folder if
-            the ``function.json`` there refers to it; otherwise under its own name.
+            gets the worker's ``context``; otherwise, in the v1 model, under the name of its folder
+            if the ``function.json`` there refers to it; otherwise under the name of its ``def``.
 
         Returns
         -------
@@ -270,9 +270,9 @@ def _log_with_attributes(log: Any, message: str, attributes: dict[str, object]) 
 
 
 # Concurrent invocations may return the same response object. The lock keeps its body and headers
-# consistent. But the worker reads the object after the hooks, so every client gets the time of the
-# invocation whose post hook ran last. The lock is reentrant: while a thread holds it, the garbage
-# collector may close an unfinished coroutine of a timed function, and so call a post hook there.
+# consistent. But the worker reads the object after the hooks, so a client may get the time of an
+# invocation whose post hook ran later. The lock is reentrant: while a thread holds it, the garbage
+# collector may close an unfinished coroutine of a timed function, which calls a post hook there.
 _response_lock = threading.RLock()
 
 # Nothing is appended with these statuses. 1xx, 204, 205 and 304 allow no body: with the last three,
@@ -318,8 +318,8 @@ def _append_to_body(response: Any, suffix: str, added_attribute: str) -> None:
         except (LookupError, ValueError):  # unknown charset, or a body that can't be decoded
             return
         if "content-length" in values:
-            # Copies of a response share its headers, but not its body. Unlike copy(), deepcopy()
-            # keeps the attribute that _add_server_timing() sets.
+            # Don't change the headers in place: copies of the response, with other bodies, share
+            # them. Unlike copy(), deepcopy() keeps the attribute that _add_server_timing() sets.
             headers = copy.deepcopy(headers)
             headers["Content-Length"] = str(len(body))
         response._HttpResponse__body = body
@@ -346,7 +346,7 @@ def _add_server_timing(response: Any, name: str, seconds: float, added_attribute
         # Copies of a response share its headers, so the headers remember what was added.
         added_before = getattr(headers, added_attribute, None)
         ours = [entry for entry in entries if entry.strip() == added_before]
-        if ours:  # remove one only: another extension may have added an identical entry
+        if ours:  # remove only one: another extension may have added an identical entry
             entries.remove(ours[0])
         entries.append(f" {added}")
         setattr(headers, added_attribute, added)
@@ -371,13 +371,13 @@ def _check_app(app: object) -> None:
 
 
 def _set_up_hooks(extension: Any, app: Any, decorator: str, args: Any, kwargs: Any) -> None:
-    """Last step of configure(): have the hooks called for the app, and warn about mistakes."""
+    """Last step of configure(): make the app call the hooks, and warn about mistakes."""
     previous_app, extension.app = extension.app, app
     if app is not None:
         _unregister_hooks(extension)
         _wrap_functions_of(app, extension)
-    # Warn last: an app may turn warnings into errors. Warn instead of logging: the host drops what
-    # is logged during import.
+    # Warn last: an app may turn warnings into errors. Warn instead of logging: the host drops log
+    # lines that are written during import.
     _warn_about_unknown_arguments(extension, [*map(repr, args), *kwargs])
     if app is None and "FUNCTIONS_WORKER_RUNTIME" in os.environ:
         _warn_if_no_effect(extension, previous_app, decorator)
@@ -434,7 +434,7 @@ def _function_name(function: Any) -> str:
     # There may be no readable function.json next to the module of the function.
     with contextlib.suppress(OSError, ValueError, AttributeError):
         # Other decorators may have wrapped the function, or a functools.partial of it. If the
-        # innermost object is one with __call__, which has no __name__, use the outermost wrapper.
+        # innermost object is a callable object, which has no __name__, use the outermost wrapper.
         innermost = inspect.unwrap(function)
         if isinstance(innermost, functools.partial):
             innermost = innermost.func
@@ -485,7 +485,7 @@ _logger = logging.getLogger(__name__)
 
 
 class _Invocation:
-    """Calls the hooks around a ``with`` block, with the exceptions in ``__enter__()``."""
+    """Calls the hooks around a ``with`` block, except in the cases explained in __enter__()."""
 
     context: Any = None  # set while the invocation runs
     func_ret: object = None
@@ -494,8 +494,8 @@ class _Invocation:
         self.extension, self.app, self.name, self.func_args = extension, app, name, func_args
 
     def __enter__(self) -> _Invocation:
-        # Calls made, and tasks started, during an invocation belong to it and get no hooks. A task
-        # may outlive the invocation, whose context is None from then on; then its calls get hooks.
+        # Calls made, and tasks started, during an invocation belong to it: no hook is called for
+        # them. When it ends, its context becomes None; in tasks that go on, hooks are called again.
         outer = self.extension._invocation.get()
         is_part = outer is not None and outer.context is not None
         # A later configure() call may have passed another app, or none.
@@ -522,8 +522,8 @@ class _Invocation:
             self._end()
 
     def _end(self) -> None:
-        # The thread, and tasks that the function started, may keep this object. A context of None
-        # says that the invocation has ended; request and response are let go.
+        # The thread, and tasks that the function started, may keep a reference to this object. So
+        # drop the request and the response. A context of None says that the invocation has ended.
         self.context = self.func_args = self.func_ret = None
 
 

@@ -1,11 +1,11 @@
-"""Measure how many requests per second URLs respond to, and how fast.
+"""Measure how many requests per second each URL serves, and how fast.
 
     python tests/benchmark.py URL [URL ...] [--connections 20] [--seconds 5] [--rounds 3]
 
-The URLs must be served already. To measure what the timer costs, serve tests/apps/timer_benchmark: run
-``func start`` in that folder, or ``python tests/stand_in_host.py tests/apps/timer_benchmark``. Then pass
-the URLs http://localhost:7071/api/untimed, .../both_lines, .../one_line and .../no_line. All four
-functions do the same; their names say how many lines the timer logs.
+The URLs must be served already. To measure what the timer costs, run ``func start`` in the folder
+tests/apps/timer_benchmark, or ``python tests/stand_in_host.py tests/apps/timer_benchmark``. Then
+pass the URLs http://localhost:7071/api/untimed, .../both_lines, .../one_line and .../no_line. All
+four functions do the same; their names say how many lines the timer logs for an invocation.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
 NOTES = """
-requests/s: median of the rounds. share: median of the ratios to the first URL in the same round.
+requests/s: median of the rounds. share: median of requests/s divided by the first URL's, by round.
 median ms, 95 % ms: latencies of all rounds. errors: exceptions, and statuses of 400 or more."""
 
 

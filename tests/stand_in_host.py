@@ -10,7 +10,7 @@ keys, route constraints, default values in routes, HTTP streams, or bindings oth
 ``context``.
 
 Without APP, it serves the sample app and calls each function that accepts GET and has no parameter
-in its route. With APP, it calls functions only with ``--once``, as they may have side effects.
+in its route. With APP, it does so only with ``--once``, as the functions may have side effects.
 """
 
 import argparse
@@ -534,7 +534,7 @@ def main() -> int:
     add = parser.add_argument
     add("app", metavar="APP", nargs="?", type=Path, help="the app's folder (default: a sample app)")
     add("--port", type=port_number, default=7071, help="0 for any free port (default: %(default)s)")
-    once = "send a GET request to each function without a route parameter, then stop"
+    once = "send a GET request to each GET function without a route parameter, then stop"
     add("--once", action="store_true", help=once)
     options = parser.parse_args()
     app = options.app or SAMPLE_APP
