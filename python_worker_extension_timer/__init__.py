@@ -421,8 +421,9 @@ def _decorate(extension: Any, function: _Function) -> _Function:
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"can't decorate the generator function {function.__name__}. In the v2 model, "
-            f"{extension.__name__}.configure(app=app) times orchestrators."
+            f"can't decorate the generator function {function.__name__}. For an orchestrator, pass "
+            f"the app to {extension.__name__}.configure() in the v2 model; in the v1 model, "
+            "decorate a main(context) that calls the result of Orchestrator.create()."
         )
     _unregister_hooks(extension)
     wrapper: _Function = _wrap(extension, function, _function_name(function))
@@ -568,8 +569,8 @@ def _warn_if_no_effect(extension: Any, previous_app: Any, decorator: str) -> Non
     name = extension.__name__
     if previous_app is not None:
         message = (
-            f"{name} no longer has an effect on the app: an earlier {name}.configure() call "
-            f"passed the app, and this call doesn't. Pass app=app in each call."
+            f"{name} no longer has an effect on the app: an earlier {name}.configure() call passed "
+            "the app, and this call doesn't. Pass app=app in each call."
         )
     elif _is_registered(extension) and not _worker_calls_hooks():
         setting = os.environ.get(_APP_SETTING) or "missing"
@@ -578,9 +579,9 @@ def _warn_if_no_effect(extension: Any, previous_app: Any, decorator: str) -> Non
         if sys.version_info >= (3, 13):
             reason, remedy = "on Python 3.13 and later", ""
         message = (
-            f"{name} has no effect so far: nothing calls its hooks. The worker doesn't, {reason}. "
-            f"In the v2 model, pass the app: {name}.configure(app=app). Or, in either model, "
-            f"decorate functions with @{name}.{decorator} above this call{remedy}."
+            f"{name} has no effect so far: no app is passed, no function is decorated, and the "
+            f"worker doesn't call it {reason}. In the v2 model, pass the app: {name}.configure("
+            f"app=app). Or decorate functions with @{name}.{decorator} above this call{remedy}."
         )
     else:
         return

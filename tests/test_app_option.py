@@ -90,7 +90,7 @@ def test_hooks_are_called_for_a_wsgi_or_asgi_app_as_a_single_function(kind, web_
     not hasattr(getattr(func, "FunctionApp", None), "mcp_tool"),
     reason="this azure-functions has no MCP tools",
 )
-def test_hooks_are_called_for_a_decorated_mcp_tool_and_its_properties_are_the_parameters(
+def test_hooks_are_called_for_a_decorated_mcp_tool_which_keeps_its_properties(
     app, recording
 ):
     @app.mcp_tool()

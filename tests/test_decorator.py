@@ -120,8 +120,9 @@ async def async_generator(context):
 
 
 GENERATOR = (
-    "can't decorate the generator function {}. In the v2 model, TimerExtension.configure(app=app) "
-    "times orchestrators."
+    "can't decorate the generator function {}. For an orchestrator, pass the app to "
+    "TimerExtension.configure() in the v2 model; in the v1 model, decorate a main(context) that "
+    "calls the result of Orchestrator.create()."
 )
 NO_FUNCTION = (
     "the decorator of TimerExtension takes a function, not {}. Place the decorator directly above "

@@ -205,7 +205,7 @@ def test_the_editable_install_is_a_path_entry(folder):
     assert list(site_packages.glob("__editable__*finder*")) == []
 
 
-def test_the_build_command_makes_the_wheel_shown_and_pip_installs_the_app_with_it(
+def test_the_build_command_makes_the_wheel_shown_and_pip_installs_the_requirements(
     folder, tmp_path, setup_arguments
 ):
     app = folder / "published-app"
@@ -385,7 +385,7 @@ def test_the_handler_shown_feeds_the_histogram_and_the_host_gets_no_line(
     assert shown.items() <= vars(records[-1]).items()
 
 
-def test_a_decorated_function_in_a_unit_test_appends_but_the_wrapped_one_does_not():
+def test_in_a_unit_test_a_decorated_function_appends_but_the_original_does_not():
     TimerExtension.configure(append_to_http_response=True)
 
     @TimerExtension.timed

@@ -118,7 +118,7 @@ def test_the_request_and_the_response_determine_the_framing_and_the_end_of_the_c
 
 @needs_v2  # In azure-functions 1.7, the headers are a mapping with one value per name.
 @pytest.mark.parametrize("name, sent", [("X-A", ["2"]), ("Set-Cookie", ["1", "2"])])
-def test_of_two_values_for_a_header_only_the_last_is_sent_but_of_cookies_both(name, sent, serve):
+def test_only_the_last_value_of_a_repeated_header_is_sent_but_every_cookie(name, sent, serve):
     response = HttpResponse(headers={name: "1"})
     response.headers.add(name.lower(), "2")
 

@@ -45,7 +45,7 @@ def test_the_once_option_works_without_settings_files_and_docstrings(optimize, t
     assert result.returncode == 0
 
 
-def test_once_lists_all_functions_and_calls_those_that_accept_get_without_parameters(tmp_path):
+def test_once_lists_all_functions_and_calls_those_with_get_and_no_route_parameter(tmp_path):
     app = v1_app(tmp_path, HTTP, name="any")
     v1_app(app, {**HTTP, "methods": ["get", "post"]}, name="get")
     v1_app(app, {**HTTP, "route": "items/{id}"}, name="item")

@@ -34,17 +34,17 @@ def configure(python, monkeypatch):
 @pytest.mark.parametrize("value, shown", [(None, "missing"), ("", "missing"), ("0", "0")])
 def test_warning_says_what_to_do_if_the_app_setting_is_off(value, shown, configure):
     assert configure((3, 11), value) == [
-        "RuntimeWarning: TimerExtension has no effect so far: nothing calls its hooks. The worker "
-        f"doesn't, because the app setting {APP_SETTING} is {shown}. In the v2 model, pass the "
-        "app: TimerExtension.configure(app=app). Or, in either model, decorate functions with "
-        f"@TimerExtension.timed above this call; or set {APP_SETTING}=1."
+        "RuntimeWarning: TimerExtension has no effect so far: no app is passed, no function is "
+        f"decorated, and the worker doesn't call it because the app setting {APP_SETTING} is "
+        f"{shown}. In the v2 model, pass the app: TimerExtension.configure(app=app). Or decorate "
+        f"functions with @TimerExtension.timed above this call; or set {APP_SETTING}=1."
     ]
 
 
 def test_warning_says_what_to_do_on_python_3_13_and_later(configure):
     (warning,) = configure((3, 13), "1")
 
-    assert "The worker doesn't, on Python 3.13 and later. In the v2 model, pass the app" in warning
+    assert "doesn't call it on Python 3.13 and later. In the v2 model, pass the app" in warning
     assert warning.endswith("decorate functions with @TimerExtension.timed above this call.")
 
 

@@ -185,7 +185,7 @@ def test_a_queue_trigger_logs_its_time_and_sets_its_output_binding(invoke):
     assert_lines(result, "copy_message")
 
 
-def test_the_lines_are_user_logs_of_the_invocation_and_the_second_is_data_as_well(invoke):
+def test_the_lines_are_user_logs_of_the_invocation_and_the_second_has_attributes(invoke):
     (result,) = invoke("greet")
 
     for record in result.logged:

@@ -204,7 +204,7 @@ def test_hooks_are_called_again_after_a_hook_raised_system_exit(hook, recording)
 
 
 @both_ways
-def test_decorated_helper_called_by_a_function_gets_no_hooks_of_its_own(way, recording, capsys):
+def test_no_hook_is_called_for_a_decorated_helper_that_a_timed_function_calls(way, recording, capsys):
     helper = recording.timed(hello)
 
     def outer(req):
