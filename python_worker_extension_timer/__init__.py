@@ -443,7 +443,7 @@ def _function_name(function: Any) -> str:
         module: Any = sys.modules.get(original.__module__)
         folder = Path(module.__file__).parent
         text = (folder / "function.json").read_text(encoding="utf-8-sig")
-        # The host accepts comments and trailing commas. A string may contain "//": keep strings.
+        # The host accepts comments and trailing commas. Match strings, as they may contain "//".
         text = re.sub(r'("(?:\\.|[^"\\])*")|//[^\r\n]*|/\*.*?\*/', r"\1", text, flags=re.DOTALL)
         definition = json.loads(re.sub(r",(?=\s*[\]}])", "", text))
         if original.__name__ == (definition.get("entryPoint") or "main"):

@@ -420,7 +420,7 @@ def load_app(app: Path) -> Tuple[List[HttpFunction], str]:
         functions = list(load_v2() if is_v2 else load_v1(app, definitions))
     except StartError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # such as SystemExit
         frames = traceback.extract_tb(error.__traceback__)
         at = [frame for frame in frames if frame.filename.startswith(str(app))]
         where = f" ({at[-1].filename}, line {at[-1].lineno})" if at else ""
@@ -459,13 +459,13 @@ def load_v1(app: Path, definitions: Iterable[Path]) -> Iterable[HttpFunction]:
         names = parts[:-1] if parts[-1] == "__init__" else parts
         module = importlib.import_module(".".join(["__app__", *names]))
         function = getattr(module, definition.get("entryPoint") or "main")
-        if definition.get("disabled") is True:
-            os.environ[f"AzureWebJobs.{file.parent.name}.Disabled"] = "true"
-        yield read_function(file.parent.name, function, definition["bindings"], file.parent)
+        bindings, is_disabled = definition.get("bindings") or [], definition.get("disabled") is True
+        yield read_function(file.parent.name, function, bindings, file.parent, is_disabled)
 
 
 def read_function(
-    name: str, function: Callable[..., Any], bindings: List[Dict[str, Any]], directory: Path
+    name: str, function: Callable[..., Any], bindings: List[Dict[str, Any]], directory: Path,
+    is_disabled: bool = False,
 ) -> HttpFunction:
     triggers = [b for b in bindings if str(b["type"]).lower().endswith("trigger")]
     http_trigger = next((b for b in triggers if str(b["type"]).lower() == "httptrigger"), {})
@@ -479,7 +479,7 @@ def read_function(
     problem = f"unsupported {kind}: {', '.join(sorted(names))}" if names else "no trigger"
     refusal = "" if http_trigger and not names else f"{name} is not served ({problem})."
     methods = http_trigger.get("methods") or ALL_METHODS if http_trigger else ()
-    if os.environ.get(f"AzureWebJobs.{name}.Disabled", "").lower() in ("1", "true"):
+    if is_disabled or os.environ.get(f"AzureWebJobs.{name}.Disabled", "").lower() in ("1", "true"):
         refusal, methods = f"{name} is disabled.", ()
     return HttpFunction(
         name,

@@ -166,7 +166,7 @@ def test_exceptions_and_user_logs_are_printed_if_they_belong_to_an_invocation(ke
     [
         ("function.json", "{", "APP/hello/function.json is not a JSON object: Expecting "),
         ("function.json", "[]", "APP/hello/function.json is not a JSON object: "),
-        ("__init__.py", "import missing", "cannot load APP: ModuleNotFoundError: No module named "),
+        ("__init__.py", "raise KeyboardInterrupt", "cannot load APP: KeyboardInterrupt:  (APP/"),
         ("__init__.py", "raise SystemExit('a\\nb')", "cannot load APP: SystemExit: a b (APP/"),
         ("__init__.py", "", "cannot load APP: AttributeError: module '__app__.hello' has no "),
         ("__init__.py", "\n\n1 / 0", "cannot load APP: ZeroDivisionError: division by zero (APP/"),

@@ -20,7 +20,7 @@ from unittest import mock
 import azure.functions
 import pytest
 
-from conftest import APP_SETTING, APPS
+from conftest import APP_SETTING, APPS, needs_v2
 
 if sys.version_info < (3, 13):
     pytest.skip("azure-functions-runtime needs Python 3.13", allow_module_level=True)
@@ -29,6 +29,8 @@ import azure_functions_runtime
 from azure_functions_runtime import handle_event, native_invocation
 from azure_functions_runtime.bindings.datumdef import Datum
 from azure_functions_runtime.bindings.meta import load_binding_registry
+
+pytestmark = needs_v2
 
 FOLDER = APPS / "timer_in_worker_library"
 

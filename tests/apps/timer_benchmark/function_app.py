@@ -1,6 +1,7 @@
 """The app of tests/benchmark.py: the same function without a timer, and with each number of lines.
 
-Options belong to a class, so each number of lines has its own class.
+Options belong to a class, so each number of lines has its own class. Each class decorates a
+function: otherwise, a worker that calls hooks would call those of this class for every function.
 """
 
 import math
