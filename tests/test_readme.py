@@ -283,7 +283,8 @@ WITH_ROOT = KEPT + '"root": {"level": "INFO"}'
             "handlers = logging.getLogger().handlers[:]\n"
             + DICT_CONFIG(WITH_ROOT)
             + "\nfor handler in handlers: logging.getLogger().addHandler(handler)",
-            "save `logging.getLogger().handlers[:]` before the call, and add each again with `addH",
+            "save `logging.getLogger().handlers[:]` before the call, and add each again with "
+            "`addHandler` after the call.",
         ),
         ("INFO", DICT_CONFIG(WITH_ROOT), DICT_CONFIG(KEPT), "Leave out `root` or `force`"),
     ],
